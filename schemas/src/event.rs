@@ -1,0 +1,386 @@
+//! Events: the facts themselves. One Rust struct per event type, mirrored by `schemas/avro/<family>/<name>.avsc`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::author::Author;
+use crate::entity::Entity;
+use crate::id::{EventId, LogId, RunId};
+use crate::name::Name;
+use crate::payload::{Failure, Payload};
+
+/// Everything about an event but what happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The event's name for ever.
+    pub event_id: EventId,
+    /// What it is about.
+    pub entity: Entity,
+    /// The namespace it belongs to; empty for control records (`None`).
+    pub namespace: Option<Name>,
+    /// Microseconds since 1970.
+    pub recorded_at_us: i64,
+    /// The event that led to this one, where one did.
+    pub cause: Option<EventId>,
+    /// W3C trace context of the request that led to it.
+    pub traceparent: Option<String>,
+    /// Who wrote it.
+    pub author: Author,
+}
+
+/// Where in a workflow an event belongs: dotted coordinates counted from 1, such as `3` or `2.1.4`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location(pub std::sync::Arc<[u32]>);
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {
+        /// The type of an event. The texts are persisted in headers: appended, never reused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventType {
+            $($(#[$doc])* $variant),+
+        }
+
+        impl EventType {
+            /// Every type this build knows, in the order of the Avro union.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The persisted name.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// The type with this persisted name.
+            pub fn from_text(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        /// What happened. Variants are appended in the order of the Avro union, never reordered.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Event {
+            $($(#[$doc])* $variant($variant)),+
+        }
+
+        impl Event {
+            /// The type of this event.
+            pub const fn event_type(&self) -> EventType {
+                match self { $(Self::$variant(_) => EventType::$variant),+ }
+            }
+        }
+
+        $(impl From<$variant> for Event {
+            fn from(event: $variant) -> Self { Self::$variant(event) }
+        })+
+    };
+}
+
+events! {
+    /// First record of every partition.
+    LogCreated = "log-created",
+    /// A process claims a partition.
+    PartitionClaimed = "partition-claimed",
+    /// An operator raises the fold version.
+    FoldRaised = "fold-raised",
+    /// Outbox entries that were delivered are forgotten.
+    OutboxTrimmed = "outbox-trimmed",
+    /// A run is asked for.
+    RunStarted = "run-started",
+    /// A signal for a run.
+    RunSignaled = "run-signaled",
+    /// A run is asked to stop, its compensations run.
+    RunCancelRequested = "run-cancel-requested",
+    /// A run is ended at once.
+    RunTerminated = "run-terminated",
+    /// A parked run is to be tried again.
+    RunResumed = "run-resumed",
+    /// A step's result.
+    StepCompleted = "step-completed",
+    /// A step's attempt failed.
+    StepFailed = "step-failed",
+    /// A durable sleep began.
+    TimerStarted = "timer-started",
+    /// A durable sleep ended.
+    TimerFired = "timer-fired",
+    /// The workflow waits for signals.
+    SignalAwaited = "signal-awaited",
+    /// The workflow took signals, or its wait timed out.
+    SignalReceived = "signal-received",
+    /// The workflow's published state changed.
+    RunStateChanged = "run-state-changed",
+    /// The run's tags changed.
+    RunTagged = "run-tagged",
+    /// The workflow signals another run.
+    SignalSent = "signal-sent",
+    /// A requested cancel reached the workflow's code.
+    RunCancelling = "run-cancelling",
+    /// The workflow returned a result.
+    RunCompleted = "run-completed",
+    /// The workflow failed for good.
+    RunFailed = "run-failed",
+    /// The workflow ended after a cancel.
+    RunCancelled = "run-cancelled",
+    /// The workflow's code does not match its history.
+    RunDiverged = "run-diverged",
+}
+
+/// First record of every partition; the first one counts, later ones are void.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogCreated {
+    /// Name of this partition's log.
+    pub log_id: LogId,
+    /// Base of write timestamps: exceeds every one used under an earlier log of the prefix. Microseconds.
+    pub epoch_us: i64,
+    /// How many partitions the topic has, for ever.
+    pub partitions: i32,
+    /// The fold version the log begins with.
+    pub fold: i32,
+}
+
+/// A process claims a partition. Accepted only if `replaces` is the claim in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionClaimed {
+    /// Offset of the claim in force when this was written; none for the first.
+    pub replaces: Option<i64>,
+}
+
+/// From here on records fold by version `fold`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoldRaised {
+    /// The new version; must be above the one in force.
+    pub fold: i32,
+}
+
+/// Outbox entries up to and including this one were delivered to every destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxTrimmed {
+    /// Offset part of the last delivered entry's name.
+    pub offset: i64,
+    /// Index part of the last delivered entry's name.
+    pub index: i32,
+}
+
+/// A run is asked for. External.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// Which workflow.
+    pub workflow: Name,
+    /// The key the run id derives from, if the caller named one.
+    pub key: Option<String>,
+    /// The workflow's argument.
+    pub input: Payload,
+    /// Words to find the run by.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A signal for a run. External.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSignaled {
+    /// Which signal.
+    pub name: Name,
+    /// What it says.
+    pub payload: Payload,
+}
+
+/// A run is asked to stop: its pending awaits end with `Cancelled` and its compensations run. External.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCancelRequested {
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// A run is ended at once; no workflow code runs. External.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTerminated {
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// A parked run is to be tried again with the code now deployed. External.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunResumed {}
+
+/// A step's result; at most one is accepted per location.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepCompleted {
+    /// Where in the workflow.
+    pub location: Location,
+    /// The step's name.
+    pub name: Name,
+    /// Which attempt succeeded, from 1.
+    pub attempt: i32,
+    /// What it returned.
+    pub output: Payload,
+}
+
+/// A step's attempt failed; tried again at `retry_at_us`, or for good when there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepFailed {
+    /// Where in the workflow.
+    pub location: Location,
+    /// The step's name.
+    pub name: Name,
+    /// Which attempt failed, from 1.
+    pub attempt: i32,
+    /// Why.
+    pub failure: Failure,
+    /// When the next attempt is due, microseconds since 1970.
+    pub retry_at_us: Option<i64>,
+}
+
+/// A durable sleep began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimerStarted {
+    /// Where in the workflow.
+    pub location: Location,
+    /// When it ends, microseconds since 1970.
+    pub due_us: i64,
+}
+
+/// A durable sleep ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimerFired {
+    /// Where in the workflow.
+    pub location: Location,
+}
+
+/// The workflow waits for signals that have not come yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalAwaited {
+    /// Where in the workflow.
+    pub location: Location,
+    /// Which signal.
+    pub name: Name,
+    /// When the wait ends without one, microseconds since 1970.
+    pub due_us: Option<i64>,
+}
+
+/// The workflow took signals, or its wait timed out (then `signals` is empty).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalReceived {
+    /// Where in the workflow.
+    pub location: Location,
+    /// Which signal.
+    pub name: Name,
+    /// The external ordinals (from 1, per run) of the signals taken, in order.
+    pub signals: Vec<i64>,
+}
+
+/// The workflow's published state changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStateChanged {
+    /// Where in the workflow.
+    pub location: Location,
+    /// The new state, whole.
+    pub state: Payload,
+}
+
+/// The run's tags changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTagged {
+    /// Where in the workflow.
+    pub location: Location,
+    /// The new tags, whole.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The workflow signals another run; the fold puts the message into the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalSent {
+    /// Where in the workflow.
+    pub location: Location,
+    /// The run it is for.
+    pub target: RunId,
+    /// Which signal.
+    pub name: Name,
+    /// What it says.
+    pub payload: Payload,
+}
+
+/// A requested cancel reached the workflow's code: the awaits at `locations` end with `Cancelled`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCancelling {
+    /// Every await that was pending.
+    pub locations: Vec<Location>,
+}
+
+/// The workflow returned a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCompleted {
+    /// What it returned.
+    pub output: Payload,
+}
+
+/// The workflow failed for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFailed {
+    /// Why.
+    pub failure: Failure,
+}
+
+/// The workflow ended after a cancel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCancelled {
+    /// The reason of the cancel request.
+    pub reason: String,
+}
+
+/// The workflow's code does not match its history; the run is parked until resumed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDiverged {
+    /// The first place that differs.
+    pub location: Location,
+    /// What the code does there.
+    pub expected: String,
+    /// What the history says.
+    pub found: String,
+}
+
+impl Serialize for Location {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Location {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Location {
+    /// A location at the workflow's top level.
+    pub fn top(coordinate: u32) -> Self {
+        Self([coordinate].into())
+    }
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, coordinate) in self.0.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str(".")?;
+            }
+            write!(formatter, "{coordinate}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A text that is no location.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a location: expected dotted numbers from 1, such as 3 or 2.1.4")]
+pub struct ParseLocationError(String);
+
+impl std::str::FromStr for Location {
+    type Err = ParseLocationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let coordinates = text.split('.').map(|part| part.parse::<u32>().ok().filter(|number| *number > 0));
+        coordinates
+            .collect::<Option<Vec<_>>>()
+            .map(|coordinates| Self(coordinates.into()))
+            .ok_or_else(|| ParseLocationError(text.chars().take(80).collect()))
+    }
+}

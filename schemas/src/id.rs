@@ -1,0 +1,176 @@
+//! Identifiers that are persisted: events, logs and runs. Each is 16 bytes, shown as a hyphenated UUID.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A string that is not the id it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a valid {what}: expected a hyphenated UUID such as 018f3a6e-7c1d-8001-8a2b-3c4d5e6f7081")]
+pub struct ParseIdError {
+    what: &'static str,
+    text: String,
+}
+
+macro_rules! uuid_newtype {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Wraps 16 bytes as they stand in a record.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
+            /// The 16 bytes as they stand in a record; their order is the id's order.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// The same id as a UUID.
+            pub const fn as_uuid(&self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, formatter)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, formatter)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let error = || ParseIdError { what: $what, text: text.chars().take(64).collect() };
+                if text.len() != 36 {
+                    return Err(error());
+                }
+                Uuid::try_parse(text).map(Self).map_err(|_| error())
+            }
+        }
+    };
+}
+
+uuid_newtype!(
+    /// Names one event for ever; the fold's deduplication compares these.
+    EventId,
+    "event id"
+);
+uuid_newtype!(
+    /// Names one partition's log from its `LogCreated` on; a recreated log has another.
+    LogId,
+    "log id"
+);
+uuid_newtype!(
+    /// Names one run. Carries the label of the datacenter the run lives in (12 bits).
+    RunId,
+    "run id"
+);
+
+/// Turns 16 bytes into a UUID of version 8 (custom), variant RFC 9562, keeping the other 122 bits.
+const fn version_8(mut bytes: [u8; 16]) -> [u8; 16] {
+    bytes[6] = (bytes[6] & 0x0f) | 0x80;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    bytes
+}
+
+fn hash_16(domain: &str, parts: &[&[u8]]) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(domain.as_bytes());
+    for part in parts {
+        // Lengths keep ("ab","c") and ("a","bc") apart.
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    bytes
+}
+
+impl EventId {
+    /// An id for an external event that came without an idempotency key.
+    pub const fn random(random: [u8; 16]) -> Self {
+        Self::from_bytes(version_8(random))
+    }
+
+    /// The id every retry of one request shares: derived from the namespace, what the request is aimed at
+    /// (`start/<workflow>`, `signal/<run id>`, ...) and the caller's idempotency key.
+    pub fn idempotent(namespace: &str, target: &str, idempotency_key: &str) -> Self {
+        Self::from_bytes(version_8(hash_16(
+            "tidewheel event idempotent v1",
+            &[namespace.as_bytes(), target.as_bytes(), idempotency_key.as_bytes()],
+        )))
+    }
+
+    /// The id of the `seq`-th event authored under the claim at offset `claim` of the partition `log_id`.
+    pub fn engine(log_id: LogId, claim: i64, seq: u64) -> Self {
+        Self::from_bytes(version_8(hash_16(
+            "tidewheel event engine v1",
+            &[log_id.as_bytes(), &claim.to_be_bytes(), &seq.to_be_bytes()],
+        )))
+    }
+
+    /// The id of the message that the outbox entry (`offset`, `index`) of the partition `log_id` becomes.
+    pub fn outbox(log_id: LogId, offset: i64, index: u32) -> Self {
+        Self::from_bytes(version_8(hash_16(
+            "tidewheel event outbox v1",
+            &[log_id.as_bytes(), &offset.to_be_bytes(), &index.to_be_bytes()],
+        )))
+    }
+}
+
+impl LogId {
+    /// A fresh log id.
+    pub const fn random(random: [u8; 16]) -> Self {
+        Self::from_bytes(version_8(random))
+    }
+}
+
+/// Largest datacenter label: 12 bits.
+pub const DATACENTER_LABEL_MAX: u16 = 0x0fff;
+
+impl RunId {
+    /// A fresh id: 48 bits of `unix_ms`, the 12-bit `datacenter` label, 62 random bits; ids sort by time.
+    pub fn fresh(datacenter: u16, unix_ms: u64, random: [u8; 8]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&unix_ms.to_be_bytes()[2..]);
+        bytes[8..].copy_from_slice(&random);
+        Self::labelled(bytes, datacenter)
+    }
+
+    /// The id of the run that `key` names, so that starting twice is a duplicate the fold sees.
+    pub fn keyed(namespace: &str, datacenter: u16, workflow: &str, key: &str) -> Self {
+        let label = datacenter & DATACENTER_LABEL_MAX;
+        let hash = hash_16(
+            "tidewheel run keyed v1",
+            &[namespace.as_bytes(), &label.to_be_bytes(), workflow.as_bytes(), key.as_bytes()],
+        );
+        Self::labelled(hash, label)
+    }
+
+    fn labelled(mut bytes: [u8; 16], datacenter: u16) -> Self {
+        let label = datacenter & DATACENTER_LABEL_MAX;
+        bytes[6] = (label >> 8) as u8;
+        bytes[7] = (label & 0xff) as u8;
+        Self::from_bytes(version_8(bytes))
+    }
+
+    /// The label of the datacenter this run lives in.
+    pub const fn datacenter(&self) -> u16 {
+        let bytes = self.as_bytes();
+        (((bytes[6] & 0x0f) as u16) << 8) | bytes[7] as u16
+    }
+}

@@ -1,0 +1,28 @@
+//! The contract: what a fact in the log is, how it is named, keyed and encoded.
+//!
+//! Everything here is pure data and codecs. What a fact *does* is said in `engine`, where it is kept in `log`.
+//! Persisted names, numbers and bytes are for ever: see `schemas/fixtures`.
+
+pub mod author;
+pub mod entity;
+pub mod event;
+pub mod header;
+pub mod id;
+pub mod limit;
+pub mod name;
+pub mod partition;
+pub mod payload;
+pub mod position;
+pub mod record;
+pub mod topic;
+
+pub use author::{Author, Claim, OutboxName};
+pub use entity::Entity;
+pub use event::{Envelope, Event, EventType, Location};
+pub use header::Headers;
+pub use id::{EventId, LogId, RunId};
+pub use name::Name;
+pub use payload::{Failure, Payload};
+pub use position::Position;
+pub use record::{NewRecord, Record, RecordHeaders};
+pub use topic::{Topic, TopicFamily, TopicPartition};

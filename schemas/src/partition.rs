@@ -1,0 +1,1 @@
+//! Java-compatible murmur2 partitioning.

@@ -1,0 +1,47 @@
+//! Why a store operation failed: what happened, to which table, what to do.
+
+/// A failed store operation.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The generation or table was not created.
+    #[error("table {table} of generation {generation} does not exist; create the generation's tables first")]
+    UnknownTable {
+        /// The table.
+        table: &'static str,
+        /// The generation.
+        generation: u32,
+    },
+    /// A key or row that does not fit its table's declaration; the store refuses it for good.
+    #[error("row for table {table} refused: {what}")]
+    Refused {
+        /// The table.
+        table: &'static str,
+        /// What does not fit.
+        what: String,
+    },
+    /// A cursor that this store did not make.
+    #[error("the cursor is not one of table {table}: {what}")]
+    BadCursor {
+        /// The table.
+        table: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A stored row that cannot be read.
+    #[error("a stored row of table {table} cannot be read: {what}; rebuild the view from the log")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong.
+        what: String,
+    },
+    /// The store is open in another process.
+    #[error("the store in {path} is open in another process; stop that one first")]
+    Locked {
+        /// The folder.
+        path: String,
+    },
+    /// The store cannot serve now; the operation may be tried again.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}

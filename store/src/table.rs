@@ -1,0 +1,65 @@
+//! Table declarations: names, keys and columns, from which CQL DDL and the embedded encoding follow.
+
+/// A table of a view.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TableSchema {
+    /// The table's name, `snake_case`; persisted.
+    pub name: &'static str,
+    /// The table's number in the embedded store; persisted, never reused.
+    pub number: u16,
+    /// Columns of the partition key, at least one.
+    pub partition_key: &'static [Column],
+    /// Columns of the clustering key; may be empty, then a partition is one row.
+    pub clustering_key: &'static [Column],
+    /// Columns of the static row, one per partition, that exists beside the clustering rows.
+    pub static_columns: &'static [Column],
+    /// The other columns of a row, in persisted order; new ones are appended.
+    pub columns: &'static [Column],
+}
+
+/// A column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// Name, `snake_case`.
+    pub name: &'static str,
+    /// Type of its values.
+    pub kind: ColumnType,
+    /// Order within a clustering key; ignored elsewhere.
+    pub order: Order,
+}
+
+impl Column {
+    /// An ascending column.
+    pub const fn new(name: &'static str, kind: ColumnType) -> Self {
+        Self { name, kind, order: Order::Ascending }
+    }
+
+    /// A descending clustering column.
+    pub const fn descending(name: &'static str, kind: ColumnType) -> Self {
+        Self { name, kind, order: Order::Descending }
+    }
+}
+
+/// Types of columns; each has an order-preserving key encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnType {
+    /// CQL `boolean`.
+    Bool,
+    /// CQL `bigint`.
+    Int,
+    /// CQL `text`.
+    Text,
+    /// CQL `blob`.
+    Blob,
+    /// CQL `uuid`; 16 bytes. Ordered by bytes in the embedded store; no clustering key is of this type.
+    Uuid,
+}
+
+/// Order of a clustering column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Smallest first.
+    Ascending,
+    /// Greatest first.
+    Descending,
+}
