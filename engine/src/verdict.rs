@@ -1,0 +1,107 @@
+//! Verdicts: what the fold says of a record.
+
+use std::fmt;
+
+/// Why the fold refused a record. The codes are persisted in the `rejections` view and shown to users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rejection {
+    /// There is no such run.
+    RunNotFound,
+    /// The run has ended; it takes no more signals or commands.
+    RunFinished,
+    /// The run belongs to another namespace.
+    WrongNamespace,
+    /// The run has too many signals waiting.
+    TooManySignals,
+    /// The run ended before its workflow read this signal.
+    SignalUnread,
+    /// The run is not parked, so there is nothing to resume.
+    NotParked,
+    /// Another result for this location was accepted before, or the location is not what the record says.
+    LocationTaken,
+    /// The record's key does not hash to its partition; its producer must use the murmur2 partitioner.
+    WrongPartition,
+    /// Headers or value cannot be read, or do not agree.
+    Undecodable,
+    /// The event type is not one its author may write.
+    WrongAuthor,
+    /// The event type or schema is not part of the fold version in force.
+    NotInFold,
+    /// A control record that comes too late or changes nothing: a second `LogCreated`, a lower fold version.
+    Void,
+}
+
+impl Rejection {
+    /// Every rejection.
+    pub const ALL: &'static [Self] = &[
+        Self::RunNotFound,
+        Self::RunFinished,
+        Self::WrongNamespace,
+        Self::TooManySignals,
+        Self::SignalUnread,
+        Self::NotParked,
+        Self::LocationTaken,
+        Self::WrongPartition,
+        Self::Undecodable,
+        Self::WrongAuthor,
+        Self::NotInFold,
+        Self::Void,
+    ];
+
+    /// The stable code, as in the `rejections` view and problem details.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::RunNotFound => "run_not_found",
+            Self::RunFinished => "run_finished",
+            Self::WrongNamespace => "wrong_namespace",
+            Self::TooManySignals => "too_many_signals",
+            Self::SignalUnread => "signal_unread",
+            Self::NotParked => "not_parked",
+            Self::LocationTaken => "location_taken",
+            Self::WrongPartition => "wrong_partition",
+            Self::Undecodable => "undecodable",
+            Self::WrongAuthor => "wrong_author",
+            Self::NotInFold => "not_in_fold",
+            Self::Void => "void",
+        }
+    }
+
+    /// The rejection with this code.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|rejection| rejection.code() == code)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::RunNotFound => "there is no such run",
+            Self::RunFinished => "the run has ended and takes no more signals or commands",
+            Self::WrongNamespace => "the run belongs to another namespace",
+            Self::TooManySignals => "the run has 10000 signals waiting; its workflow must read some first",
+            Self::SignalUnread => "the run ended before its workflow read this signal",
+            Self::NotParked => "the run is not parked, so there is nothing to resume",
+            Self::LocationTaken => "another result for this location was accepted before",
+            Self::WrongPartition => "the key does not hash to this partition; use the murmur2 partitioner",
+            Self::Undecodable => "headers or value cannot be read, or do not agree",
+            Self::WrongAuthor => "this event type may not be written by this author",
+            Self::NotInFold => "the event type or schema is not part of the fold version in force",
+            Self::Void => "a control record that changes nothing",
+        })
+    }
+}
+
+/// What the fold says of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It changed its entity, or Control.
+    Accepted,
+    /// The same event was judged before: the first outcome, an error if that was a rejection.
+    Duplicate(Result<(), Rejection>),
+    /// It was refused and is listed in the `rejections` view.
+    Rejected(Rejection),
+    /// Its entity is parked; it waits until somebody retries or skips.
+    Parked,
+    /// Control did not let it through: an older claim, a gap in the sequence, a broken outbox chain.
+    Stale,
+}
