@@ -2,11 +2,17 @@
 //!
 //! Time and ids come in as data, effects go out as data. One fold; engine, projector and replay share it.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod control;
+pub mod fold;
 pub mod outbox;
 pub mod run;
 pub mod transition;
 pub mod verdict;
 
+pub use control::{Control, LogInfo};
+pub use fold::{FOLD_VERSION, Fold, FoldError};
 pub use run::{HistoryEntry, Run, RunHeader, RunStatus};
 pub use transition::{OutboxChange, PartChange, RunChange, Transition};
 pub use verdict::{Rejection, Verdict};

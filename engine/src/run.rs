@@ -1,5 +1,8 @@
 //! A run: the state of one execution of a workflow, as the fold keeps it.
 
+pub(crate) mod apply;
+mod progress;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -217,4 +220,27 @@ pub struct Run {
     pub resolved: BTreeSet<Location>,
     /// External event ids and their outcomes, for deduplication.
     pub remembered: BTreeMap<EventId, Remembered>,
+    /// The same ids by the offset they were first judged at: oldest first. Derived.
+    pub remembered_order: BTreeMap<i64, EventId>,
+}
+
+impl Run {
+    /// Puts a run together from what a view stores: the header, the history in offset order and the parts.
+    /// What is derived (resolved locations, the order of remembered ids) is derived here.
+    pub fn from_parts(
+        header: Arc<RunHeader>,
+        history: Vec<HistoryEntry>,
+        unread: BTreeMap<u64, UnreadSignal>,
+        timers: BTreeMap<Location, Timer>,
+        remembered: BTreeMap<EventId, Remembered>,
+    ) -> Self {
+        let mut resolved = BTreeSet::new();
+        for entry in &history {
+            progress::resolved_by(&entry.event, |location| {
+                resolved.insert(location.clone());
+            });
+        }
+        let remembered_order = remembered.iter().map(|(id, first)| (first.offset, *id)).collect();
+        Self { header, history, unread, timers, resolved, remembered, remembered_order }
+    }
 }

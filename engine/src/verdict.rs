@@ -17,6 +17,8 @@ pub enum Rejection {
     SignalUnread,
     /// The run is not parked, so there is nothing to resume.
     NotParked,
+    /// The run is parked; its engine records wait for a resume.
+    RunParked,
     /// Another result for this location was accepted before, or the location is not what the record says.
     LocationTaken,
     /// The record's key does not hash to its partition; its producer must use the murmur2 partitioner.
@@ -40,6 +42,7 @@ impl Rejection {
         Self::TooManySignals,
         Self::SignalUnread,
         Self::NotParked,
+        Self::RunParked,
         Self::LocationTaken,
         Self::WrongPartition,
         Self::Undecodable,
@@ -57,6 +60,7 @@ impl Rejection {
             Self::TooManySignals => "too_many_signals",
             Self::SignalUnread => "signal_unread",
             Self::NotParked => "not_parked",
+            Self::RunParked => "run_parked",
             Self::LocationTaken => "location_taken",
             Self::WrongPartition => "wrong_partition",
             Self::Undecodable => "undecodable",
@@ -81,6 +85,7 @@ impl fmt::Display for Rejection {
             Self::TooManySignals => "the run has 10000 signals waiting; its workflow must read some first",
             Self::SignalUnread => "the run ended before its workflow read this signal",
             Self::NotParked => "the run is not parked, so there is nothing to resume",
+            Self::RunParked => "the run is parked; resume it first",
             Self::LocationTaken => "another result for this location was accepted before",
             Self::WrongPartition => "the key does not hash to this partition; use the murmur2 partitioner",
             Self::Undecodable => "headers or value cannot be read, or do not agree",
@@ -104,4 +109,6 @@ pub enum Verdict {
     Parked,
     /// Control did not let it through: an older claim, a gap in the sequence, a broken outbox chain.
     Stale,
+    /// The entity was loaded from a view that already holds this record; nothing to do.
+    Skipped,
 }

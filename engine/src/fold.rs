@@ -1,0 +1,251 @@
+//! The fold: the one function that turns a partition's records into state. Engine, projector and replay call it,
+//! and nothing else changes state. Total and deterministic: no history can fail to load.
+
+use std::collections::BTreeMap;
+
+use tidewheel_schemas::{
+    Author, Entity, Envelope, Event, Headers, OutboxName, Record, RecordHeaders, RunId, codec,
+    partition::partition_for, registry,
+};
+
+use crate::control::Control;
+use crate::outbox::OutboxEntry;
+use crate::run::Run;
+use crate::run::apply::{Applied, Place, apply, create, park};
+use crate::transition::{OutboxChange, Transition};
+use crate::verdict::{Rejection, Verdict};
+
+/// The newest fold version this build knows. A log that was raised above it stops the partition.
+pub const FOLD_VERSION: u32 = 1;
+
+/// The log is ahead of this build.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// `FoldRaised` went past this build.
+    #[error("partition {partition} folds by version {fold} from offset {offset} on, this build knows {FOLD_VERSION}; upgrade this process")]
+    Newer {
+        /// The partition.
+        partition: u32,
+        /// Where.
+        offset: i64,
+        /// The version in force.
+        fold: u32,
+    },
+    /// A record that is not the next one was given.
+    #[error("partition {partition}: record {found} was given where {expected} was due; this is a defect, restart the process")]
+    OutOfOrder {
+        /// The partition.
+        partition: u32,
+        /// The offset due.
+        expected: i64,
+        /// The offset given.
+        found: i64,
+    },
+}
+
+/// The state of one partition: control, outbox, and the runs that are in memory.
+///
+/// The caller keeps one rule: before a record is folded, its run (see [`Fold::wanted`]) is in memory or known not to
+/// exist in the view that everything evicted was written to.
+#[derive(Debug, Clone)]
+pub struct Fold {
+    control: Control,
+    runs: BTreeMap<RunId, Run>,
+    outbox: BTreeMap<OutboxName, OutboxEntry>,
+}
+
+impl Fold {
+    /// The state before the first record.
+    pub fn new(partition: u32) -> Self {
+        Self::resume(Control::new(partition), [])
+    }
+
+    /// The state at a checkpoint: its control row and outbox rows. Runs are loaded as they are wanted.
+    pub fn resume(control: Control, outbox: impl IntoIterator<Item = OutboxEntry>) -> Self {
+        let outbox = outbox.into_iter().map(|entry| (entry.name, entry)).collect();
+        Self { control, runs: BTreeMap::new(), outbox }
+    }
+
+    /// The control state.
+    pub const fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// The outbox entries not yet trimmed.
+    pub const fn outbox(&self) -> &BTreeMap<OutboxName, OutboxEntry> {
+        &self.outbox
+    }
+
+    /// A run in memory.
+    pub fn run(&self, run_id: RunId) -> Option<&Run> {
+        self.runs.get(&run_id)
+    }
+
+    /// The runs in memory.
+    pub const fn runs(&self) -> &BTreeMap<RunId, Run> {
+        &self.runs
+    }
+
+    /// Brings a loaded run into memory, unless it is there already.
+    pub fn insert(&mut self, run: Run) {
+        self.runs.entry(run.header.run_id).or_insert(run);
+    }
+
+    /// Drops a run from memory if a view holds everything up to `applied_offset`.
+    pub fn evict(&mut self, run_id: RunId, applied_offset: i64) -> bool {
+        let safe = self
+            .runs
+            .get(&run_id)
+            .is_some_and(|run| run.header.applied_offset <= applied_offset && run.header.parked_at.is_none());
+        if safe {
+            self.runs.remove(&run_id);
+        }
+        safe
+    }
+
+    /// The run a record is about, if it is not in memory: load it before folding the record.
+    pub fn wanted(&self, record: &Record) -> Option<RunId> {
+        match &record.headers {
+            RecordHeaders::Known(headers) => {
+                headers.entity.run_id().filter(|run_id| !self.runs.contains_key(run_id))
+            }
+            RecordHeaders::Foreign(_) => None,
+        }
+    }
+
+    /// Folds the next record.
+    ///
+    /// # Errors
+    /// Only when the partition must stop: the log is ahead of this build, or records were given out of order.
+    pub fn apply(&mut self, record: &Record) -> Result<Transition, FoldError> {
+        if record.offset != self.control.next_offset {
+            return Err(FoldError::OutOfOrder {
+                partition: self.control.partition,
+                expected: self.control.next_offset,
+                found: record.offset,
+            });
+        }
+        if self.control.fold > FOLD_VERSION {
+            return Err(FoldError::Newer {
+                partition: self.control.partition,
+                offset: record.offset,
+                fold: self.control.fold,
+            });
+        }
+        let headers = match &record.headers {
+            RecordHeaders::Known(headers) => Some(headers),
+            RecordHeaders::Foreign(_) => None,
+        };
+        let applied = match headers {
+            Some(headers) => self.judge(record, headers),
+            None => Applied::nothing(Verdict::Rejected(Rejection::Undecodable)),
+        };
+        self.control.next_offset = record.offset + 1;
+        self.control.last_event_id = headers.map(|headers| headers.event_id);
+        for change in &applied.outbox {
+            match change {
+                OutboxChange::Put(entry) => {
+                    self.outbox.insert(entry.name, entry.clone());
+                }
+                OutboxChange::Trimmed(through) => {
+                    self.outbox = self.outbox.split_off(&OutboxName {
+                        offset: through.offset,
+                        index: through.index.saturating_add(1),
+                    });
+                }
+            }
+        }
+        Ok(Transition {
+            partition: self.control.partition,
+            offset: record.offset,
+            headers: headers.cloned(),
+            verdict: applied.verdict,
+            run: applied.change,
+            outbox: applied.outbox,
+        })
+    }
+
+    fn judge(&mut self, record: &Record, headers: &Headers) -> Applied {
+        if let Err(rejection) = self.check_place(record, headers) {
+            return Applied::nothing(Verdict::Rejected(rejection));
+        }
+        match self.control.admit(headers) {
+            Verdict::Accepted => {}
+            verdict => return Applied::nothing(verdict),
+        }
+        let place = Place { offset: record.offset, log_time_us: self.control.log_time_us };
+        let decoded = codec::decode(headers, &record.value);
+        match (&headers.entity, decoded) {
+            (Entity::Partition(_), Ok((envelope, event))) => self.control_event(record.offset, &envelope, &event),
+            (Entity::Partition(_), Err(_)) => Applied::nothing(Verdict::Rejected(Rejection::Undecodable)),
+            (Entity::Run(run_id), Ok((envelope, event))) => self.run_event(*run_id, place, &envelope, event),
+            (Entity::Run(run_id), Err(_)) => match (&headers.author, self.runs.get_mut(run_id)) {
+                // The owner wrote something this build cannot read: applying what follows would be guessing.
+                (Author::Engine { .. }, Some(run)) => park(run, place),
+                _ => Applied::nothing(Verdict::Rejected(Rejection::Undecodable)),
+            },
+        }
+    }
+
+    /// Whether the record may lie here at all: right key, right partition, a type of the fold in force.
+    fn check_place(&self, record: &Record, headers: &Headers) -> Result<(), Rejection> {
+        let Some(log) = &self.control.log else {
+            return match headers.entity {
+                Entity::Partition(number) if number == self.control.partition => Ok(()),
+                Entity::Partition(_) | Entity::Run(_) => Err(Rejection::Void),
+            };
+        };
+        if !registry::allowed(self.control.fold, headers.event_type, headers.schema_id) {
+            return Err(Rejection::NotInFold);
+        }
+        let here = match &headers.entity {
+            Entity::Partition(number) => *number == self.control.partition,
+            Entity::Run(run_id) => {
+                let mut text = [0; 36];
+                let key = run_id.as_uuid().hyphenated().encode_lower(&mut text).as_bytes();
+                record.key == key && partition_for(key, log.partitions) == self.control.partition
+            }
+        };
+        if here { Ok(()) } else { Err(Rejection::WrongPartition) }
+    }
+
+    fn control_event(&mut self, offset: i64, envelope: &Envelope, event: &Event) -> Applied {
+        let verdict = match event {
+            Event::LogCreated(created) => self.control.log_created(offset, created),
+            _ if self.control.log.is_none() => Verdict::Rejected(Rejection::Void),
+            Event::PartitionClaimed(claimed) => match &envelope.author {
+                Author::Candidate { process } => self.control.partition_claimed(offset, process, claimed),
+                Author::Ingest { .. } | Author::Engine { .. } | Author::Outbox { .. } => {
+                    Verdict::Rejected(Rejection::WrongAuthor)
+                }
+            },
+            Event::FoldRaised(raised) => self.control.fold_raised(raised),
+            Event::OutboxTrimmed(trimmed) => match u32::try_from(trimmed.index) {
+                Ok(index) => {
+                    let through = OutboxName { offset: trimmed.offset, index };
+                    return Applied {
+                        verdict: Verdict::Accepted,
+                        change: None,
+                        outbox: vec![OutboxChange::Trimmed(through)],
+                    };
+                }
+                Err(_) => Verdict::Rejected(Rejection::Undecodable),
+            },
+            _ => Verdict::Rejected(Rejection::Undecodable),
+        };
+        Applied::nothing(verdict)
+    }
+
+    fn run_event(&mut self, run_id: RunId, place: Place, envelope: &Envelope, event: Event) -> Applied {
+        match self.runs.get_mut(&run_id) {
+            Some(run) => apply(run, place, envelope, event),
+            None => {
+                let (applied, run) = create(run_id, place, envelope, event);
+                if let Some(run) = run {
+                    self.runs.insert(run_id, run);
+                }
+                applied
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What a record does to its run: external events here, engine events in `progress`.
+
+use std::sync::Arc;
+
+use tidewheel_schemas::limit::SIGNALS_WAITING_MAX;
+use tidewheel_schemas::event::RunStarted;
+use tidewheel_schemas::{Author, Envelope, Event, Name, RunId};
+
+use super::{HistoryEntry, Origin, Remembered, Run, RunHeader, RunStatus, UnreadSignal};
+use crate::transition::{OutboxChange, PartChange, RunChange};
+use crate::verdict::{Rejection, Verdict};
+
+/// External ids are remembered for at least this many newer ones...
+pub const REMEMBERED_MIN: usize = 1_000;
+/// ...and this long in log time, microseconds.
+pub const REMEMBERED_MIN_US: i64 = 15 * 60 * 1_000_000;
+
+/// Where a record lies, as the rules need it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) offset: i64,
+    /// Log time of the partition after Control let the record through.
+    pub(crate) log_time_us: i64,
+}
+
+/// What a record did.
+pub(crate) struct Applied {
+    pub(crate) verdict: Verdict,
+    pub(crate) change: Option<Box<RunChange>>,
+    pub(crate) outbox: Vec<OutboxChange>,
+}
+
+impl Applied {
+    pub(crate) fn nothing(verdict: Verdict) -> Self {
+        Self { verdict, change: None, outbox: Vec::new() }
+    }
+
+    /// A verdict that leaves the run as it stands; the header is shown so that a waiter can answer with it.
+    pub(super) fn unchanged(verdict: Verdict, run: &Run) -> Self {
+        let header = &run.header;
+        Self {
+            verdict,
+            change: Some(Box::new(RunChange {
+                before: Some(Arc::clone(header)),
+                after: Arc::clone(header),
+                entry: None,
+                parts: Vec::new(),
+                left_unread: Vec::new(),
+            })),
+            outbox: Vec::new(),
+        }
+    }
+}
+
+/// The part of a change that the rules fill in.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub(super) parts: Vec<PartChange>,
+    pub(super) left_unread: Vec<UnreadSignal>,
+    pub(super) outbox: Vec<OutboxChange>,
+}
+
+/// Applies one record, which Control let through, to its run.
+pub(crate) fn apply(run: &mut Run, place: Place, envelope: &Envelope, event: Event) -> Applied {
+    if place.offset <= run.header.applied_offset {
+        return Applied::nothing(Verdict::Skipped);
+    }
+    if run.header.parked_at.is_some() {
+        return Applied::unchanged(Verdict::Parked, run);
+    }
+    match &envelope.author {
+        Author::Engine { seen, idle, .. } => {
+            super::progress::apply_engine(run, place, envelope, event, *seen, *idle)
+        }
+        Author::Ingest { .. } | Author::Outbox { .. } | Author::Candidate { .. } => {
+            apply_external(run, place, envelope, event)
+        }
+    }
+}
+
+/// Applies one record to a run that does not exist: only a start creates it.
+pub(crate) fn create(run_id: RunId, place: Place, envelope: &Envelope, event: Event) -> (Applied, Option<Run>) {
+    match (event, &envelope.namespace) {
+        (Event::RunStarted(started), Some(namespace)) => {
+            let (applied, run) = start(run_id, namespace.clone(), place, envelope, started);
+            (applied, Some(run))
+        }
+        (Event::RunStarted(_), None) => (Applied::nothing(Verdict::Rejected(Rejection::Undecodable)), None),
+        _ => (Applied::nothing(Verdict::Rejected(Rejection::RunNotFound)), None),
+    }
+}
+
+/// Parks a run at a record no reader of this build can apply; nothing after it is applied until somebody retries.
+pub(crate) fn park(run: &mut Run, place: Place) -> Applied {
+    let before = Arc::clone(&run.header);
+    if before.parked_at.is_none() && place.offset > before.applied_offset {
+        Arc::make_mut(&mut run.header).parked_at = Some(place.offset);
+    }
+    let mut applied = Applied::unchanged(Verdict::Parked, run);
+    if let Some(change) = &mut applied.change {
+        change.before = Some(before);
+    }
+    applied
+}
+
+fn apply_external(run: &mut Run, place: Place, envelope: &Envelope, event: Event) -> Applied {
+    if envelope.namespace.as_ref() != Some(&run.header.namespace) {
+        return Applied::nothing(Verdict::Rejected(Rejection::WrongNamespace));
+    }
+    // Dedup precedes every other rule: a retry gets the first outcome whatever has happened since.
+    if let Some(remembered) = run.remembered.get(&envelope.event_id) {
+        return Applied::unchanged(Verdict::Duplicate(remembered.outcome), run);
+    }
+    if matches!(event, Event::RunStarted(_)) {
+        return Applied::unchanged(Verdict::Duplicate(Ok(())), run);
+    }
+    if run.header.status.is_finished() {
+        // Final, so the same record is refused for ever the same way without being remembered.
+        return Applied::unchanged(Verdict::Rejected(Rejection::RunFinished), run);
+    }
+    let refusal = match &event {
+        Event::RunSignaled(_) if run.unread.len() >= SIGNALS_WAITING_MAX => Some(Rejection::TooManySignals),
+        Event::RunResumed(_) if run.header.status != RunStatus::Parked => Some(Rejection::NotParked),
+        _ => None,
+    };
+    let before = Arc::clone(&run.header);
+    let mut effects = Effects::default();
+    remember(run, place, envelope, refusal.map_or(Ok(()), Err), &mut effects);
+    let header = Arc::make_mut(&mut run.header);
+    header.applied_offset = place.offset;
+    if let Some(rejection) = refusal {
+        return changed(Verdict::Rejected(rejection), before, run, None, effects);
+    }
+    header.externals += 1;
+    header.version += 1;
+    let ordinal = header.externals;
+    match &event {
+        Event::RunSignaled(signal) => {
+            let unread = UnreadSignal {
+                ordinal,
+                offset: place.offset,
+                event_id: envelope.event_id,
+                name: signal.name.clone(),
+            };
+            effects.parts.push(PartChange::Signal(ordinal, Some(unread.clone())));
+            run.unread.insert(ordinal, unread);
+        }
+        Event::RunCancelRequested(cancel) => {
+            header.reason.get_or_insert_with(|| cancel.reason.as_str().into());
+        }
+        Event::RunTerminated(terminate) => {
+            header.reason = Some(terminate.reason.as_str().into());
+            finish(run, place, envelope, RunStatus::Terminated, &mut effects);
+        }
+        Event::RunResumed(_) => {
+            header.status = RunStatus::Running;
+            header.divergence = None;
+            header.idle_seen = None;
+        }
+        _ => {}
+    }
+    let entry = push(run, place, envelope, Origin::External { ordinal }, event);
+    changed(Verdict::Accepted, before, run, Some(entry), effects)
+}
+
+fn start(
+    run_id: RunId,
+    namespace: Name,
+    place: Place,
+    envelope: &Envelope,
+    started: RunStarted,
+) -> (Applied, Run) {
+    let header = RunHeader {
+        run_id,
+        namespace,
+        workflow: started.workflow.clone(),
+        key: started.key.as_deref().map(Into::into),
+        tags: Arc::new(started.tags.clone()),
+        status: RunStatus::Running,
+        created_at_us: envelope.recorded_at_us,
+        finished_at_us: None,
+        started_offset: place.offset,
+        finished_offset: None,
+        version: 1,
+        externals: 0,
+        idle_seen: None,
+        next_due_us: None,
+        state: None,
+        failure: None,
+        reason: None,
+        divergence: None,
+        parked_at: None,
+        applied_offset: place.offset,
+    };
+    let mut run = Run {
+        header: Arc::new(header),
+        history: Vec::with_capacity(8),
+        unread: std::collections::BTreeMap::new(),
+        timers: std::collections::BTreeMap::new(),
+        resolved: std::collections::BTreeSet::new(),
+        remembered: std::collections::BTreeMap::new(),
+        remembered_order: std::collections::BTreeMap::new(),
+    };
+    let entry = push(&mut run, place, envelope, Origin::External { ordinal: 0 }, started.into());
+    let applied = Applied {
+        verdict: Verdict::Accepted,
+        change: Some(Box::new(RunChange {
+            before: None,
+            after: Arc::clone(&run.header),
+            entry: Some(entry),
+            parts: Vec::new(),
+            left_unread: Vec::new(),
+        })),
+        outbox: Vec::new(),
+    };
+    (applied, run)
+}
+
+pub(super) fn changed(
+    verdict: Verdict,
+    before: Arc<RunHeader>,
+    run: &Run,
+    entry: Option<HistoryEntry>,
+    effects: Effects,
+) -> Applied {
+    Applied {
+        verdict,
+        change: Some(Box::new(RunChange {
+            before: Some(before),
+            after: Arc::clone(&run.header),
+            entry,
+            parts: effects.parts,
+            left_unread: effects.left_unread,
+        })),
+        outbox: effects.outbox,
+    }
+}
+
+pub(super) fn push(run: &mut Run, place: Place, envelope: &Envelope, origin: Origin, event: Event) -> HistoryEntry {
+    let entry = HistoryEntry {
+        offset: place.offset,
+        event_id: envelope.event_id,
+        recorded_at_us: envelope.recorded_at_us,
+        origin,
+        event: Arc::new(event),
+    };
+    run.history.push(entry.clone());
+    entry
+}
+
+/// Ends a run: nothing of it is due any more, and signals nobody read become rejections.
+pub(super) fn finish(run: &mut Run, place: Place, envelope: &Envelope, status: RunStatus, effects: &mut Effects) {
+    let header = Arc::make_mut(&mut run.header);
+    header.status = status;
+    header.finished_at_us = Some(envelope.recorded_at_us);
+    header.finished_offset = Some(place.offset);
+    header.next_due_us = None;
+    header.idle_seen = None;
+    header.divergence = None;
+    for (location, _) in std::mem::take(&mut run.timers) {
+        effects.parts.push(PartChange::Timer(location, None));
+    }
+    for (ordinal, signal) in std::mem::take(&mut run.unread) {
+        effects.parts.push(PartChange::Signal(ordinal, None));
+        effects.left_unread.push(signal);
+    }
+}
+
+fn remember(
+    run: &mut Run,
+    place: Place,
+    envelope: &Envelope,
+    outcome: Result<(), Rejection>,
+    effects: &mut Effects,
+) {
+    let remembered = Remembered { offset: place.offset, log_time_us: place.log_time_us, outcome };
+    run.remembered.insert(envelope.event_id, remembered);
+    run.remembered_order.insert(place.offset, envelope.event_id);
+    effects.parts.push(PartChange::Remembered(envelope.event_id, Some(remembered)));
+    while run.remembered.len() > REMEMBERED_MIN {
+        let Some((&offset, &oldest)) = run.remembered_order.first_key_value() else { break };
+        let young = run.remembered.get(&oldest).is_some_and(|first| {
+            place.log_time_us.saturating_sub(first.log_time_us) < REMEMBERED_MIN_US
+        });
+        if young {
+            break;
+        }
+        run.remembered_order.remove(&offset);
+        run.remembered.remove(&oldest);
+        effects.parts.push(PartChange::Remembered(oldest, None));
+    }
+}
