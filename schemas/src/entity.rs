@@ -22,11 +22,7 @@ impl Entity {
     pub fn routing_key(&self) -> Bytes {
         match self {
             Self::Partition(_) => Bytes::from(self.to_string()),
-            Self::Run(run_id) => {
-                let mut text = [0; 36];
-                run_id.as_uuid().hyphenated().encode_lower(&mut text);
-                Bytes::copy_from_slice(&text)
-            }
+            Self::Run(run_id) => Bytes::copy_from_slice(&run_id.to_text()),
         }
     }
 

@@ -56,6 +56,12 @@ macro_rules! events {
             }
         }
 
+        impl std::fmt::Display for EventType {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(self.as_str())
+            }
+        }
+
         /// What happened. Variants are appended in the order of the Avro union, never reordered.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Event {
@@ -122,6 +128,21 @@ events! {
     RunCancelled = "run-cancelled",
     /// The workflow's code does not match its history.
     RunDiverged = "run-diverged",
+}
+
+impl EventType {
+    /// Whether this is a control record: about a partition, folded by Control alone.
+    pub const fn is_control(self) -> bool {
+        matches!(self, Self::LogCreated | Self::PartitionClaimed | Self::FoldRaised | Self::OutboxTrimmed)
+    }
+
+    /// Whether records of this type are about entities of this kind.
+    pub const fn is_about(self, entity: &Entity) -> bool {
+        match entity {
+            Entity::Partition(_) => self.is_control(),
+            Entity::Run(_) => !self.is_control(),
+        }
+    }
 }
 
 /// First record of every partition; the first one counts, later ones are void.
@@ -377,10 +398,15 @@ impl std::str::FromStr for Location {
     type Err = ParseLocationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let coordinates = text.split('.').map(|part| part.parse::<u32>().ok().filter(|number| *number > 0));
-        coordinates
-            .collect::<Option<Vec<_>>>()
-            .map(|coordinates| Self(coordinates.into()))
-            .ok_or_else(|| ParseLocationError(text.chars().take(80).collect()))
+        // Only the one form that is written: no sign, no leading zero.
+        let coordinate = |part: &str| {
+            if part.starts_with(['0', '+']) { None } else { part.parse::<u32>().ok() }
+        };
+        let location = if text.contains('.') {
+            text.split('.').map(coordinate).collect::<Option<_>>().map(Self)
+        } else {
+            coordinate(text).map(Self::top)
+        };
+        location.ok_or_else(|| ParseLocationError(text.chars().take(80).collect()))
     }
 }

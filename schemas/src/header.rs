@@ -1,9 +1,13 @@
 //! Headers: all that Control and tools need of a record without decoding its value.
 
+pub mod pairs;
+
 use crate::author::Author;
 use crate::entity::Entity;
 use crate::event::EventType;
 use crate::id::EventId;
+
+pub use self::pairs::HeaderError;
 
 /// The parsed headers of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]

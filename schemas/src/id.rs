@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 /// A string that is not the id it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a valid {what}: expected a hyphenated UUID such as 018f3a6e-7c1d-8001-8a2b-3c4d5e6f7081")]
+#[error(
+    "`{text}` is not a valid {what}: expected a hyphenated UUID such as 018f3a6e-7c1d-8001-8a2b-3c4d5e6f7081"
+)]
 pub struct ParseIdError {
     what: &'static str,
     text: String,
@@ -166,6 +168,13 @@ impl RunId {
         bytes[6] = (label >> 8) as u8;
         bytes[7] = (label & 0xff) as u8;
         Self::from_bytes(version_8(bytes))
+    }
+
+    /// The hyphenated text without an allocation, as routing keys hold it.
+    pub fn to_text(&self) -> [u8; 36] {
+        let mut text = [0; 36];
+        self.as_uuid().hyphenated().encode_lower(&mut text);
+        text
     }
 
     /// The label of the datacenter this run lives in.

@@ -18,3 +18,5 @@ pub const SIGNALS_WAITING_MAX: usize = 10_000;
 pub const KEY_BYTES_MAX: usize = 512;
 /// Longest failure message kept; longer ones are cut.
 pub const FAILURE_MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Longest name of a principal or process.
+pub const PRINCIPAL_BYTES_MAX: usize = 256;

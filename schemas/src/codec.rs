@@ -1,0 +1,294 @@
+//! Events to records and back: Confluent framing, then Avro. Headers travel beside the value, see [`crate::header`].
+//!
+//! The newest schema is written and read by hand (`binary`, `body`), records of older ones by apache-avro
+//! (`older`); docs/adr/0003-event-codec.md says why.
+
+mod binary;
+mod body;
+pub(crate) mod older;
+
+use bytes::Bytes;
+
+use self::binary::{Input, Wire, write_long, write_natural, write_natural_int, write_slice};
+pub use self::binary::{Malformed, Unencodable};
+use crate::author::{Author, OutboxName};
+use crate::entity::Entity;
+use crate::event::{Envelope, Event, EventType};
+use crate::header::Headers;
+use crate::limit::{PRINCIPAL_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::record::{NewRecord, RecordHeaders};
+use crate::registry;
+
+/// The schema id that [`encode`] writes.
+pub const SCHEMA_ID: u32 = registry::WORKFLOW_EVENT_V1;
+
+const MAGIC: u8 = 0;
+const FRAME_BYTES: usize = 5;
+
+/// An event that cannot become a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// Key and value together are over [`RECORD_BYTES_MAX`].
+    #[error("a {event_type} record of {bytes} bytes is over the limit of {RECORD_BYTES_MAX}; send less data")]
+    TooLarge {
+        /// What kind of event.
+        event_type: EventType,
+        /// Size of key and value.
+        bytes: usize,
+    },
+    /// The author's principal or process name is over [`PRINCIPAL_BYTES_MAX`].
+    #[error(
+        "the author's name has {bytes} bytes, over the limit of {PRINCIPAL_BYTES_MAX}; use a shorter one"
+    )]
+    AuthorTooLong {
+        /// Size of the name.
+        bytes: usize,
+    },
+    /// Control records are about partitions, all others about runs.
+    #[error("a {event_type} record cannot be about {entity}")]
+    WrongEntity {
+        /// What kind of event.
+        event_type: EventType,
+        /// What it was to be about.
+        entity: Entity,
+    },
+    /// A field's value has no place in the schema.
+    #[error("a {event_type} record cannot be encoded: {source}")]
+    Unencodable {
+        /// What kind of event.
+        event_type: EventType,
+        /// Why not.
+        source: Unencodable,
+    },
+}
+
+/// A record whose value is not the event that its headers announce. The fold rejects it at its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The value does not begin with Confluent framing.
+    #[error("the value is not framed: expected byte 0 and a schema id of 4 bytes before the Avro data")]
+    Framing,
+    /// The value is over [`RECORD_BYTES_MAX`].
+    #[error("the value has {bytes} bytes, over the limit of {RECORD_BYTES_MAX}")]
+    TooLarge {
+        /// Size of the value.
+        bytes: usize,
+    },
+    /// No released schema has this id.
+    #[error("schema id {schema_id} is not known; it may be of a newer version of Tidewheel")]
+    UnknownSchema {
+        /// The id in the framing.
+        schema_id: u32,
+    },
+    /// The value says something else than the headers.
+    #[error("the value's {field} is not the one in the headers")]
+    Disagrees {
+        /// What differs.
+        field: &'static str,
+    },
+    /// Control records are about partitions, all others about runs.
+    #[error("a {event_type} record cannot be about {entity}")]
+    WrongEntity {
+        /// What kind of event.
+        event_type: EventType,
+        /// What it claims to be about.
+        entity: Entity,
+    },
+    /// The bytes are not Avro data of the schema.
+    #[error("the value is not a workflow event of schema {SCHEMA_ID}: {0}")]
+    Malformed(#[from] Malformed),
+    /// The bytes are not Avro data of an older schema.
+    #[error("the value is not a workflow event of schema {schema_id}: {reason}")]
+    MalformedOlder {
+        /// The id in the framing.
+        schema_id: u32,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Encodes an event as a record with key and headers.
+///
+/// # Errors
+/// When the record would be over the limit, or a field has no place in the schema; see [`EncodeError`].
+pub fn encode(envelope: &Envelope, event: &Event) -> Result<NewRecord, EncodeError> {
+    let event_type = event.event_type();
+    if !event_type.is_about(&envelope.entity) {
+        return Err(EncodeError::WrongEntity { event_type, entity: envelope.entity.clone() });
+    }
+    let author_bytes = match &envelope.author {
+        Author::Ingest { principal: name } | Author::Candidate { process: name } => name.len(),
+        Author::Engine { .. } | Author::Outbox { .. } => 0,
+    };
+    if author_bytes > PRINCIPAL_BYTES_MAX {
+        return Err(EncodeError::AuthorTooLong { bytes: author_bytes });
+    }
+    let mut value = Vec::with_capacity(192 + author_bytes + event.size_hint());
+    value.push(MAGIC);
+    value.extend_from_slice(&SCHEMA_ID.to_be_bytes());
+    write(envelope, event, &mut value).map_err(|source| EncodeError::Unencodable { event_type, source })?;
+    let key = envelope.entity.routing_key();
+    let bytes = key.len() + value.len();
+    if bytes > RECORD_BYTES_MAX {
+        return Err(EncodeError::TooLarge { event_type, bytes });
+    }
+    let headers = Headers {
+        event_type,
+        entity: envelope.entity.clone(),
+        event_id: envelope.event_id,
+        recorded_at_us: envelope.recorded_at_us,
+        schema_id: SCHEMA_ID,
+        author: envelope.author.clone(),
+    };
+    Ok(NewRecord { key, headers: RecordHeaders::Known(headers), value: value.into() })
+}
+
+/// Decodes a record's value and checks that it says what the headers say. Total: any bytes give an event or an
+/// error, and memory in use is bounded by the value's size.
+///
+/// Payloads over 1 KiB share `value`'s memory instead of copying it.
+///
+/// # Errors
+/// When the value is not the event that the headers announce; see [`DecodeError`].
+pub fn decode(headers: &Headers, value: &Bytes) -> Result<(Envelope, Event), DecodeError> {
+    let schema_id = schema_id(value)?;
+    if schema_id != headers.schema_id {
+        return Err(DecodeError::Disagrees { field: "schema id" });
+    }
+    let (event_type, entity) = (headers.event_type, &headers.entity);
+    if !event_type.is_about(entity) {
+        return Err(DecodeError::WrongEntity { event_type, entity: entity.clone() });
+    }
+    if schema_id == SCHEMA_ID {
+        read(headers, &mut Input::new(value, FRAME_BYTES))
+    } else {
+        older::decode(schema_id, headers, value.get(FRAME_BYTES..).unwrap_or_default())
+    }
+}
+
+/// The schema id in the framing of `value`.
+///
+/// # Errors
+/// When `value` is too large or not framed.
+pub fn schema_id(value: &Bytes) -> Result<u32, DecodeError> {
+    if value.len() > RECORD_BYTES_MAX {
+        return Err(DecodeError::TooLarge { bytes: value.len() });
+    }
+    match value.first_chunk::<FRAME_BYTES>() {
+        Some([MAGIC, id @ ..]) => Ok(u32::from_be_bytes(*id)),
+        Some(_) | None => Err(DecodeError::Framing),
+    }
+}
+
+fn write(envelope: &Envelope, event: &Event, out: &mut Vec<u8>) -> Result<(), Unencodable> {
+    envelope.event_id.write(out)?;
+    write_slice(envelope.entity.kind().as_bytes(), out);
+    match &envelope.entity {
+        Entity::Partition(number) => write_slice(number.to_string().as_bytes(), out),
+        Entity::Run(run_id) => write_slice(&run_id.to_text(), out),
+    }
+    envelope.namespace.write(out)?;
+    envelope.recorded_at_us.write(out)?;
+    envelope.cause.write(out)?;
+    envelope.traceparent.write(out)?;
+    write_author(&envelope.author, out)?;
+    event.write(out)
+}
+
+fn read(headers: &Headers, input: &mut Input<'_>) -> Result<(Envelope, Event), DecodeError> {
+    let agrees = |same: bool, field| if same { Ok(()) } else { Err(DecodeError::Disagrees { field }) };
+    let event_id = Wire::read(input)?;
+    agrees(event_id == headers.event_id, "event id")?;
+    agrees(input.text()? == headers.entity.kind(), "entity kind")?;
+    let id = input.slice()?;
+    let same_entity = match &headers.entity {
+        Entity::Partition(number) => id == number.to_string().as_bytes(),
+        Entity::Run(run_id) => id == run_id.to_text(),
+    };
+    agrees(same_entity, "entity id")?;
+    let namespace = Wire::read(input)?;
+    let recorded_at_us = input.long()?;
+    agrees(recorded_at_us == headers.recorded_at_us, "time of recording")?;
+    let cause = Wire::read(input)?;
+    let traceparent = Wire::read(input)?;
+    agrees(read_author_as(&headers.author, input)?, "author")?;
+    let branch = input.long()?;
+    let event_type =
+        body::event_type_at(branch).ok_or_else(|| input.malformed("there is no such event type"))?;
+    agrees(event_type == headers.event_type, "event type")?;
+    let event = Event::read(event_type, input)?;
+    if !input.is_at_end() {
+        return Err(input.malformed("there is more after the event").into());
+    }
+    let envelope = Envelope {
+        event_id,
+        entity: headers.entity.clone(),
+        namespace,
+        recorded_at_us,
+        cause,
+        traceparent,
+        author: headers.author.clone(),
+    };
+    Ok((envelope, event))
+}
+
+fn write_author(author: &Author, out: &mut Vec<u8>) -> Result<(), Unencodable> {
+    match author {
+        Author::Ingest { principal } => {
+            write_long(0, out);
+            principal.write(out)
+        }
+        Author::Engine { claim, seq, seen, idle } => {
+            write_long(1, out);
+            write_long(*claim, out);
+            write_natural(*seq, out)?;
+            write_natural(*seen, out)?;
+            out.push(u8::from(*idle));
+            Ok(())
+        }
+        Author::Outbox { source, partition, name, predecessor } => {
+            write_long(2, out);
+            source.write(out)?;
+            write_natural_int(*partition, out)?;
+            name.write(out)?;
+            predecessor.write(out)
+        }
+        Author::Candidate { process } => {
+            write_long(3, out);
+            process.write(out)
+        }
+    }
+}
+
+/// Reads the author and says whether it is `expected`, so that the common case allocates nothing.
+fn read_author_as(expected: &Author, input: &mut Input<'_>) -> Result<bool, Malformed> {
+    let branch = input.long()?;
+    Ok(match (branch, expected) {
+        (0, Author::Ingest { principal: name }) | (3, Author::Candidate { process: name }) => {
+            input.text()? == &**name
+        }
+        (1, Author::Engine { claim, seq, seen, idle }) => {
+            (input.long()?, input.natural::<u64>()?, input.natural::<u64>()?, input.boolean()?)
+                == (*claim, *seq, *seen, *idle)
+        }
+        (2, Author::Outbox { source, partition, name, predecessor }) => {
+            input.fixed()? == *source.as_bytes()
+                && input.natural_int()? == *partition
+                && OutboxName::read(input)? == *name
+                && Option::<OutboxName>::read(input)? == *predecessor
+        }
+        (0..=3, _) => false,
+        _ => return Err(input.malformed("there is no such author")),
+    })
+}
+
+impl Wire for OutboxName {
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {
+        write_long(self.offset, out);
+        write_natural_int(self.index, out)
+    }
+
+    fn read(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        Ok(Self { offset: input.long()?, index: input.natural_int()? })
+    }
+}

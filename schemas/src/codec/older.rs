@@ -1,0 +1,175 @@
+//! Records of any released schema through apache-avro: the writer's schema read into today's structs.
+//!
+//! Never on the path of the newest schema, but the measure that the hand-written codec is tested against.
+
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use serde::{Deserialize, Serialize};
+
+use super::DecodeError;
+use crate::author::{Author, OutboxName};
+use crate::entity::Entity;
+use crate::event::{Envelope, Event};
+use crate::header::Headers;
+use crate::id::{EventId, LogId};
+use crate::name::Name;
+use crate::registry;
+
+/// The top of the schema. Fields that a later schema adds get `#[serde(default)]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkflowEvent {
+    event_id: EventId,
+    entity_kind: String,
+    entity_id: String,
+    #[serde(default)]
+    namespace: Option<Name>,
+    recorded_at: i64,
+    #[serde(default)]
+    cause: Option<EventId>,
+    #[serde(default)]
+    traceparent: Option<String>,
+    author: AuthorRecord,
+    body: Event,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum AuthorRecord {
+    Ingest(IngestRecord),
+    Engine(EngineRecord),
+    Outbox(OutboxRecord),
+    Candidate(CandidateRecord),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct IngestRecord {
+    principal: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct EngineRecord {
+    claim: i64,
+    seq: i64,
+    seen: i64,
+    idle: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct OutboxRecord {
+    source: LogId,
+    partition: i32,
+    name: OutboxNameRecord,
+    #[serde(default)]
+    predecessor: Option<OutboxNameRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct OutboxNameRecord {
+    offset: i64,
+    index: i32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct CandidateRecord {
+    process: String,
+}
+
+/// Decodes `avro`, written by the released schema `schema_id`, and checks it against the headers.
+pub(super) fn decode(
+    schema_id: u32,
+    headers: &Headers,
+    avro: &[u8],
+) -> Result<(Envelope, Event), DecodeError> {
+    let schema = registry::schema(schema_id).ok_or(DecodeError::UnknownSchema { schema_id })?;
+    let record = read(schema, avro).map_err(|reason| DecodeError::MalformedOlder { schema_id, reason })?;
+    check(record, headers).map_err(|error| match error {
+        Conversion::Disagrees(field) => DecodeError::Disagrees { field },
+        Conversion::Malformed(reason) => DecodeError::MalformedOlder { schema_id, reason },
+    })
+}
+
+/// Reads one datum of `schema` into today's struct.
+pub(crate) fn read(schema: &Schema, avro: &[u8]) -> Result<WorkflowEvent, String> {
+    // The library's own bound for one text or list is 512 MiB.
+    apache_avro::util::max_allocation_bytes(16 * crate::limit::RECORD_BYTES_MAX);
+    let reader = GenericDatumReader::builder(schema)
+        .human_readable(false)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let mut rest = avro;
+    let record = reader.read_deser(&mut rest).map_err(|error| error.to_string())?;
+    if rest.is_empty() { Ok(record) } else { Err("there is more after the event".to_owned()) }
+}
+
+enum Conversion {
+    Disagrees(&'static str),
+    Malformed(String),
+}
+
+fn check(record: WorkflowEvent, headers: &Headers) -> Result<(Envelope, Event), Conversion> {
+    let (envelope, event) = record.into_event().map_err(Conversion::Malformed)?;
+    let pairs = [
+        (envelope.event_id == headers.event_id, "event id"),
+        (envelope.entity == headers.entity, "entity"),
+        (envelope.recorded_at_us == headers.recorded_at_us, "time of recording"),
+        (envelope.author == headers.author, "author"),
+        (event.event_type() == headers.event_type, "event type"),
+    ];
+    match pairs.iter().find(|(same, _)| !same) {
+        Some((_, field)) => Err(Conversion::Disagrees(field)),
+        None => Ok((envelope, event)),
+    }
+}
+
+impl WorkflowEvent {
+    /// The same event in today's types.
+    pub(crate) fn into_event(self) -> Result<(Envelope, Event), String> {
+        let entity: Entity = format!("{}/{}", self.entity_kind, self.entity_id)
+            .parse()
+            .map_err(|error: crate::entity::ParseEntityError| error.to_string())?;
+        let envelope = Envelope {
+            event_id: self.event_id,
+            entity,
+            namespace: self.namespace,
+            recorded_at_us: self.recorded_at,
+            cause: self.cause,
+            traceparent: self.traceparent,
+            author: self.author.try_into()?,
+        };
+        Ok((envelope, self.body))
+    }
+}
+
+fn natural<To: TryFrom<From>, From: Copy + std::fmt::Display>(number: From) -> Result<To, String> {
+    To::try_from(number).map_err(|_| format!("the number {number} is out of range"))
+}
+
+impl TryFrom<AuthorRecord> for Author {
+    type Error = String;
+
+    fn try_from(record: AuthorRecord) -> Result<Self, String> {
+        Ok(match record {
+            AuthorRecord::Ingest(author) => Self::Ingest { principal: author.principal.into() },
+            AuthorRecord::Engine(author) => Self::Engine {
+                claim: author.claim,
+                seq: natural(author.seq)?,
+                seen: natural(author.seen)?,
+                idle: author.idle,
+            },
+            AuthorRecord::Outbox(author) => Self::Outbox {
+                source: author.source,
+                partition: natural(author.partition)?,
+                name: author.name.try_into()?,
+                predecessor: author.predecessor.map(TryInto::try_into).transpose()?,
+            },
+            AuthorRecord::Candidate(author) => Self::Candidate { process: author.process.into() },
+        })
+    }
+}
+
+impl TryFrom<OutboxNameRecord> for OutboxName {
+    type Error = String;
+
+    fn try_from(record: OutboxNameRecord) -> Result<Self, String> {
+        Ok(Self { offset: record.offset, index: natural(record.index)? })
+    }
+}

@@ -1,0 +1,154 @@
+//! The released schemas by their ids, for ever, and which of them each fold version allows. Not the HTTP API.
+
+use std::sync::LazyLock;
+
+use apache_avro::Schema;
+
+use crate::event::EventType;
+use crate::topic::{Topic, TopicFamily};
+
+/// Id of the first schema of `{prefix}.{dc}.workflow.events`.
+pub const WORKFLOW_EVENT_V1: u32 = 1;
+
+/// A schema that records were written with. Ids and texts never change and are never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReleasedSchema {
+    /// The id in the Confluent framing.
+    pub id: u32,
+    /// The topics whose values it describes.
+    pub family: TopicFamily,
+    /// Its version within the family, from 1.
+    pub version: u32,
+    /// The Avro schema as JSON.
+    pub text: &'static str,
+}
+
+/// Every released schema in the order of ids. A new one is appended, frozen in `schemas/fixtures/v<id>/`.
+const RELEASED: &[ReleasedSchema] = &[ReleasedSchema {
+    id: WORKFLOW_EVENT_V1,
+    family: TopicFamily::WorkflowEvents,
+    version: 1,
+    text: include_str!("../fixtures/v1/schema.avsc"),
+}];
+
+/// The newest fold version this build knows.
+pub const FOLD_NEWEST: i32 = 1;
+
+/// Every released schema, in the order of ids.
+pub const fn released() -> &'static [ReleasedSchema] {
+    RELEASED
+}
+
+/// The text of the schema with this id.
+pub fn schema_text(id: u32) -> Option<&'static str> {
+    RELEASED.iter().find(|schema| schema.id == id).map(|schema| schema.text)
+}
+
+/// The schemas of one topic family, the newest last: the versions of its subject.
+pub fn versions(family: TopicFamily) -> impl Iterator<Item = &'static ReleasedSchema> {
+    RELEASED.iter().filter(move |schema| schema.family == family)
+}
+
+/// The newest schema of a topic family; none if nothing of it is released.
+pub fn latest(family: TopicFamily) -> Option<&'static ReleasedSchema> {
+    versions(family).last()
+}
+
+/// The subject under which Confluent's clients look for a topic's value schema: `<topic>-value`.
+pub fn subject(topic: &Topic) -> String {
+    format!("{topic}-value")
+}
+
+/// The subjects of those of the topics that have a released schema, each with its newest one.
+pub fn subjects<'a>(
+    topics: impl IntoIterator<Item = (TopicFamily, &'a Topic)>,
+) -> Vec<(String, &'static ReleasedSchema)> {
+    topics
+        .into_iter()
+        .filter_map(|(family, topic)| latest(family).map(|schema| (subject(topic), schema)))
+        .collect()
+}
+
+/// Whether a record of this type and schema id counts under a fold version. Any other is undecodable, also to a
+/// build that knows it, so that nodes of different builds never fold differently.
+pub const fn allowed(fold: i32, event_type: EventType, schema_id: u32) -> bool {
+    match fold {
+        1 => schema_id == WORKFLOW_EVENT_V1 && in_fold_1(event_type),
+        _ => false,
+    }
+}
+
+/// Written out, so that a new event type must be placed by whoever adds it.
+const fn in_fold_1(event_type: EventType) -> bool {
+    match event_type {
+        EventType::LogCreated
+        | EventType::PartitionClaimed
+        | EventType::FoldRaised
+        | EventType::OutboxTrimmed
+        | EventType::RunStarted
+        | EventType::RunSignaled
+        | EventType::RunCancelRequested
+        | EventType::RunTerminated
+        | EventType::RunResumed
+        | EventType::StepCompleted
+        | EventType::StepFailed
+        | EventType::TimerStarted
+        | EventType::TimerFired
+        | EventType::SignalAwaited
+        | EventType::SignalReceived
+        | EventType::RunStateChanged
+        | EventType::RunTagged
+        | EventType::SignalSent
+        | EventType::RunCancelling
+        | EventType::RunCompleted
+        | EventType::RunFailed
+        | EventType::RunCancelled
+        | EventType::RunDiverged => true,
+    }
+}
+
+static PARSED: LazyLock<Vec<Option<Schema>>> =
+    LazyLock::new(|| RELEASED.iter().map(|schema| Schema::parse_str(schema.text).ok()).collect());
+
+/// The schema with this id, parsed once.
+pub(crate) fn schema(id: u32) -> Option<&'static Schema> {
+    let index = RELEASED.iter().position(|schema| schema.id == id)?;
+    PARSED.get(index)?.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Name;
+
+    #[test]
+    fn every_released_schema_parses_and_has_its_own_rising_id() {
+        for (index, released) in RELEASED.iter().enumerate() {
+            assert!(schema(released.id).is_some(), "schema {} does not parse", released.id);
+            assert!(index == 0 || RELEASED[index - 1].id < released.id);
+        }
+        assert_eq!(schema_text(0), None);
+    }
+
+    #[test]
+    fn subjects_are_named_as_confluent_clients_expect() {
+        let (prefix, datacenter) = (Name::new("tidewheel").unwrap(), Name::new("dc1").unwrap());
+        let topic = TopicFamily::WorkflowEvents.topic(&prefix, &datacenter);
+        let unreleased = TopicFamily::ConfigChanges.topic(&prefix, &datacenter);
+        let subjects =
+            subjects([(TopicFamily::WorkflowEvents, &topic), (TopicFamily::ConfigChanges, &unreleased)]);
+        assert_eq!(subjects.len(), 1);
+        assert_eq!(subjects[0].0, "tidewheel.dc1.workflow.events-value");
+        assert_eq!((subjects[0].1.id, subjects[0].1.version), (1, 1));
+    }
+
+    #[test]
+    fn fold_version_1_allows_every_type_of_schema_1_and_no_other_version_is_known() {
+        for event_type in EventType::ALL {
+            assert!(allowed(1, *event_type, 1));
+            assert!(!allowed(1, *event_type, 2));
+            assert!(!allowed(0, *event_type, 1));
+            assert!(!allowed(2, *event_type, 1));
+        }
+    }
+}
