@@ -35,6 +35,14 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
+    /// The store's files cannot be read back.
+    #[error("the store in {path} is damaged: {what}; delete that folder, it is rebuilt from the log")]
+    Damaged {
+        /// The folder.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
     /// The store is open in another process.
     #[error("the store in {path} is open in another process; stop that one first")]
     Locked {

@@ -2,14 +2,28 @@
 //!
 //! The store knows tables, rows and write timestamps. What the rows mean is said in `projector/src/views`.
 
+mod catalog;
+mod changes;
+pub mod check;
+pub mod embedded;
+mod encoding;
 pub mod error;
+pub mod memory;
+mod page;
+mod place;
 pub mod row;
+#[cfg(feature = "test-util")]
+pub mod suite;
 pub mod table;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use check::{KEY_BYTES_MAX, ROW_BYTES_MAX};
+pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use error::StoreError;
+pub use memory::MemoryStore;
+pub use page::PAGE_BYTES;
 pub use row::{Key, Row, RowKey, Value};
 pub use table::{Column, ColumnType, Order, TableSchema};
 
@@ -31,8 +45,12 @@ pub struct Write {
 
 /// What one chunk of records changes, in the order in which it must become visible (DESIGN §7): each stage is
 /// acknowledged before the next begins. A backend that can write all of it atomically does so.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct WriteSet {
+    /// The log partition these records are from, when all row keys of the set are written for this partition only.
+    /// A backend may then write without reading first when the set is newer than all that partition wrote before;
+    /// a set that is not is still right, only slower. `None` always is.
+    pub source: Option<Source>,
     /// Insert-only rows (history, payloads) and new index rows.
     pub inserts: Vec<Write>,
     /// Entity rows. Writes of one partition key stand together and are written as one atomic batch.
@@ -42,6 +60,18 @@ pub struct WriteSet {
     /// The checkpoint rows: last.
     pub checkpoints: Vec<Write>,
 }
+
+impl WriteSet {
+    /// Every write, in the order of the stages.
+    pub fn iter(&self) -> impl Iterator<Item = &Write> {
+        [&self.inserts, &self.entities, &self.deletions, &self.checkpoints].into_iter().flatten()
+    }
+}
+
+/// A log partition that writes rows: the same number for the same partition in every write to a generation, and
+/// a number of its own for each partition of each topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source(pub u32);
 
 /// A range of one partition's clustering rows, or of a whole table.
 #[derive(Debug, Clone)]
@@ -79,7 +109,7 @@ pub struct Generation(pub u32);
 
 /// Rows by partition and clustering key, with write timestamps.
 ///
-/// Promises every backend keeps (the suite in [`suite`] checks them):
+/// Promises every backend keeps (the suite in `suite` checks them):
 /// - after `write` returned `Ok`, every read of this process sees all of its rows;
 /// - a crash between any two writes leaves a prefix of the stages, and within `entities` whole partitions;
 /// - last write wins by timestamp, whatever the order of arrival, also between concurrent writers;

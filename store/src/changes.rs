@@ -1,0 +1,117 @@
+//! A write set made ready for a backend: checked, encoded, and with one winning write for each row key.
+
+use crate::encoding::{key, row};
+use crate::{StoreError, TableSchema, WriteSet};
+
+/// What is to become of one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change<'a> {
+    /// The table's number.
+    pub(crate) table: u16,
+    /// The encoded row key.
+    pub(crate) key: &'a [u8],
+    /// The write timestamp.
+    pub(crate) timestamp_us: i64,
+    /// The stored row; `None` deletes it.
+    pub(crate) stored: Option<&'a [u8]>,
+}
+
+/// The changes of one write set; the bytes stand in one buffer.
+pub(crate) struct Changes {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    table: u16,
+    start: usize,
+    key_end: usize,
+    end: usize,
+    timestamp_us: i64,
+    deleted: bool,
+}
+
+impl Changes {
+    /// Checks and encodes every write; refuses the whole set when one does not fit.
+    pub(crate) fn of(
+        writes: &WriteSet,
+        mut known: impl FnMut(&'static TableSchema) -> Result<(), StoreError>,
+    ) -> Result<Self, StoreError> {
+        let mut changes = Self { bytes: Vec::new(), entries: Vec::with_capacity(writes.iter().count()) };
+        for write in writes.iter() {
+            known(write.table)?;
+            write.check()?;
+            let start = changes.bytes.len();
+            key::push_row_key(&mut changes.bytes, write.table, &write.key);
+            let key_end = changes.bytes.len();
+            if let Some(columns) = &write.columns {
+                row::push_row(&mut changes.bytes, write.timestamp_us, columns);
+            }
+            changes.entries.push(Entry {
+                table: write.table.number,
+                start,
+                key_end,
+                end: changes.bytes.len(),
+                timestamp_us: write.timestamp_us,
+                deleted: write.columns.is_none(),
+            });
+        }
+        changes.keep_winners();
+        Ok(changes)
+    }
+
+    /// The changes, sorted by table and key, each key once.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Change<'_>> {
+        self.entries.iter().map(|entry| entry.change(&self.bytes))
+    }
+
+    /// The lowest and highest timestamp; `None` when nothing changes.
+    pub(crate) fn timestamps_us(&self) -> Option<(i64, i64)> {
+        let lowest = self.entries.iter().map(|entry| entry.timestamp_us).min()?;
+        let highest = self.entries.iter().map(|entry| entry.timestamp_us).max()?;
+        Some((lowest, highest))
+    }
+
+    fn keep_winners(&mut self) {
+        let bytes = &self.bytes;
+        self.entries.sort_unstable_by(|left, right| {
+            let (left, right) = (left.change(bytes), right.change(bytes));
+            // The winner of a key comes first, so that dropping repeated keys keeps it.
+            (left.table, left.key).cmp(&(right.table, right.key)).then_with(|| wins(&right).cmp(&wins(&left)))
+        });
+        self.entries.dedup_by(|later, earlier| {
+            let (later, earlier) = (later.change(bytes), earlier.change(bytes));
+            (later.table, later.key) == (earlier.table, earlier.key)
+        });
+    }
+}
+
+impl Entry {
+    fn change<'a>(&self, bytes: &'a [u8]) -> Change<'a> {
+        Change {
+            table: self.table,
+            key: &bytes[self.start..self.key_end],
+            timestamp_us: self.timestamp_us,
+            stored: (!self.deleted).then(|| &bytes[self.key_end..self.end]),
+        }
+    }
+}
+
+impl Change<'_> {
+    /// Whether this change wins over a row as stored.
+    pub(crate) fn wins_over_row(&self, stored: &[u8]) -> Result<bool, &'static str> {
+        let (timestamp_us, _) = row::split_row(stored)?;
+        Ok(wins(self) > (timestamp_us, false, Some(stored)))
+    }
+
+    /// Whether this change wins over a deletion.
+    pub(crate) fn wins_over_deletion(&self, timestamp_us: i64) -> bool {
+        wins(self) > (timestamp_us, true, None)
+    }
+}
+
+/// Orders writes to one key: the highest timestamp, then a deletion, then the greater stored row (of one
+/// timestamp, so the greater columns).
+fn wins<'a>(change: &Change<'a>) -> (i64, bool, Option<&'a [u8]>) {
+    (change.timestamp_us, change.stored.is_none(), change.stored)
+}

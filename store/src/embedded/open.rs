@@ -1,0 +1,181 @@
+//! Opening the folder: the lock, fjall's settings, and what is read back into memory.
+
+use std::fs::{File, TryLockError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use fjall::config::{BlockSizePolicy, PinningPolicy};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use parking_lot::{Mutex, RwLock};
+
+use super::keys::{self, FORMAT, FORMAT_VERSION, PREFIX, Region};
+use super::{EmbeddedOptions, EmbeddedStore, Writer};
+use crate::catalog::{Catalog, Declaration};
+use crate::{Source, StoreError};
+
+/// The lock file, taken before anything of fjall's is touched.
+const LOCK_FILE: &str = "tidewheel.lock";
+/// The file fjall writes last when it makes a database, and the ones it writes before.
+const FJALL_MARKER: &str = "version";
+const FJALL_FIRST_JOURNAL: &str = "0.jnl";
+const FJALL_KEYSPACES: &str = "keyspaces";
+/// fjall's least and our most: the journal is replayed at every start.
+const JOURNALS_BYTES: u64 = 128 * 1024 * 1024;
+/// Open table files kept at hand.
+const FILES_MAX: usize = 200;
+
+pub(super) fn open(options: &EmbeddedOptions) -> Result<EmbeddedStore, StoreError> {
+    let path = options.directory.as_path();
+    let lock = lock(path)?;
+    remove_half_made(path)?;
+    // fjall asserts some of what it finds in its files.
+    let opened = catch_unwind(AssertUnwindSafe(|| open_database(options)))
+        .unwrap_or_else(|_| Err(damaged(path, "its journal and tables do not fit together".to_owned())));
+    let (database, rows) = opened?;
+    let (catalog, writer) = load(path, &rows)?;
+    let unfinished = writer.dropping.clone();
+    let store = EmbeddedStore {
+        rows,
+        database,
+        catalog: RwLock::new(catalog),
+        writer: Mutex::new(writer),
+        _lock: lock,
+    };
+    for generation in unfinished {
+        store.finish_drop(generation)?;
+    }
+    Ok(store)
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let failed = |error: std::io::Error| {
+        StoreError::Unavailable(format!("the folder {} cannot be used: {error}", path.display()))
+    };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join(LOCK_FILE))
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.display().to_string() }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Removes what a process left that ended while fjall made the database: fjall refuses to go on from there, and
+/// no row was accepted before the marker was written.
+fn remove_half_made(path: &Path) -> Result<(), StoreError> {
+    let marker = path.join(FJALL_MARKER);
+    if std::fs::metadata(&marker).is_ok_and(|marker| marker.len() > 0) {
+        return Ok(());
+    }
+    let removals = [
+        std::fs::remove_file(&marker),
+        std::fs::remove_file(path.join(FJALL_FIRST_JOURNAL)),
+        std::fs::remove_dir_all(path.join(FJALL_KEYSPACES)),
+    ];
+    for removal in removals {
+        match removal {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Unavailable(format!(
+                    "the folder {} cannot be cleaned: {error}",
+                    path.display()
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn open_database(options: &EmbeddedOptions) -> Result<(Database, Keyspace), StoreError> {
+    let path = options.directory.as_path();
+    let failed = |error: fjall::Error| match error {
+        fjall::Error::Locked => StoreError::Locked { path: path.display().to_string() },
+        fjall::Error::Io(error) => {
+            StoreError::Unavailable(format!("the store in {} cannot be opened: {error}", path.display()))
+        }
+        error => damaged(path, error.to_string()),
+    };
+    let database = Database::builder(path)
+        .cache_size(options.cache_bytes)
+        .worker_threads(options.worker_threads.max(1))
+        .max_journaling_size(JOURNALS_BYTES)
+        .max_cached_files(Some(FILES_MAX))
+        .open()
+        .map_err(failed)?;
+    let rows = database
+        .keyspace("views", || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(options.buffer_bytes.max(1024 * 1024))
+                .data_block_size_policy(BlockSizePolicy::all(4 * 1024))
+                .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
+        })
+        .map_err(failed)?;
+    match rows.get(FORMAT).map_err(failed)? {
+        None => {
+            rows.insert(FORMAT, FORMAT_VERSION).map_err(failed)?;
+            database.persist(PersistMode::SyncAll).map_err(failed)?;
+        }
+        Some(version) if *version == FORMAT_VERSION => {}
+        Some(version) => {
+            return Err(damaged(
+                path,
+                format!("its format is {version:?}, this binary knows {FORMAT_VERSION:?}"),
+            ));
+        }
+    }
+    Ok((database, rows))
+}
+
+fn load(path: &Path, rows: &Keyspace) -> Result<(Catalog, Writer), StoreError> {
+    let bad = |what: &str| damaged(path, format!("{what} cannot be read"));
+    let mut catalog = Catalog::default();
+    let mut writer = Writer::default();
+    for guard in rows.prefix([Region::Catalog as u8]) {
+        let (key, value) = guard.into_inner().map_err(unavailable)?;
+        let generation = keys::generation(&key).ok_or_else(|| bad("a declaration's key"))?;
+        let number = key.get(5..PREFIX).and_then(|number| number.try_into().ok());
+        let number = number.map(u16::from_be_bytes).ok_or_else(|| bad("a declaration's key"))?;
+        let declaration = Declaration::decode(&value).ok_or_else(|| bad("a declaration"))?;
+        catalog.insert(generation, number, declaration);
+    }
+    for guard in rows.prefix([Region::Marks as u8]) {
+        let (key, value) = guard.into_inner().map_err(unavailable)?;
+        let generation = keys::generation(&key).ok_or_else(|| bad("a mark's key"))?;
+        let source = match key.get(5..) {
+            Some([]) => None,
+            Some(&[a, b, c, d]) => Some(Source(u32::from_be_bytes([a, b, c, d]))),
+            _ => return Err(bad("a mark's key")),
+        };
+        let highest_us = read_timestamp_us(&value).ok_or_else(|| bad("a mark"))?;
+        writer.marks.raise(generation, source, highest_us);
+    }
+    for guard in rows.prefix([Region::Dropping as u8]) {
+        let key = guard.key().map_err(unavailable)?;
+        writer.dropping.insert(keys::generation(&key).ok_or_else(|| bad("a removal's key"))?);
+    }
+    Ok((catalog, writer))
+}
+
+/// A timestamp as kept beside rows.
+pub(super) fn read_timestamp_us(bytes: &[u8]) -> Option<i64> {
+    Some(i64::from_be_bytes(bytes.try_into().ok()?))
+}
+
+/// A failure of an open store.
+pub(super) fn unavailable(error: fjall::Error) -> StoreError {
+    StoreError::Unavailable(match error {
+        fjall::Error::Poisoned => {
+            "an earlier write failed; free the disk or replace it, then restart the process".to_owned()
+        }
+        error => format!("{error}; check the disk, and delete the store's folder when it is damaged"),
+    })
+}
+
+fn damaged(path: &Path, what: String) -> StoreError {
+    StoreError::Damaged { path: path.display().to_string(), what }
+}

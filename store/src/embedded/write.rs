@@ -1,0 +1,97 @@
+//! Writing a set: one fjall batch, with or without reading what is stored first.
+
+use fjall::OwnedWriteBatch as WriteBatch;
+
+use super::keys::{self, PREFIX, Region};
+use super::{EmbeddedStore, open};
+use crate::changes::{Change, Changes};
+use crate::{Generation, StoreError, WriteSet};
+
+/// Key buffers for one change: the row's and its deletion's key differ in the region alone.
+struct Keys {
+    row: Vec<u8>,
+    deletion: Vec<u8>,
+}
+
+impl EmbeddedStore {
+    pub(super) fn write_set(&self, generation: Generation, writes: &WriteSet) -> Result<(), StoreError> {
+        let changes = {
+            let catalog = self.catalog.read();
+            Changes::of(writes, |table| catalog.require(generation, table))?
+        };
+        let Some((lowest_us, highest_us)) = changes.timestamps_us() else { return Ok(()) };
+        let mut writer = self.writer.lock();
+        // The generation may have been dropped since the changes were checked.
+        if let Some(write) = writes.iter().next() {
+            self.catalog.read().require(generation, write.table)?;
+        }
+        let blind = writes.source.is_some_and(|source| writer.marks.all_older(generation, source, lowest_us));
+        let mut batch = self.database.batch();
+        let mut keys = Keys { row: Vec::new(), deletion: Vec::new() };
+        for change in changes.iter() {
+            keys.set(generation, &change);
+            if blind {
+                self.put(&mut batch, &keys, &change);
+            } else {
+                self.put_if_newer(&mut batch, &keys, &change)?;
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        // A batch that fails leaves the mark too high, which costs reads and nothing else.
+        if writer.marks.raise(generation, writes.source, highest_us) {
+            batch.insert(&self.rows, keys::of_mark(generation, writes.source), highest_us.to_be_bytes());
+        }
+        batch.commit().map_err(open::unavailable)
+    }
+
+    fn put(&self, batch: &mut WriteBatch, keys: &Keys, change: &Change<'_>) {
+        match change.stored {
+            Some(stored) => batch.insert(&self.rows, keys.row.as_slice(), stored),
+            None => {
+                batch.remove(&self.rows, keys.row.as_slice());
+                batch.insert(&self.rows, keys.deletion.as_slice(), change.timestamp_us.to_be_bytes());
+            }
+        }
+    }
+
+    fn put_if_newer(
+        &self,
+        batch: &mut WriteBatch,
+        keys: &Keys,
+        change: &Change<'_>,
+    ) -> Result<(), StoreError> {
+        let damaged = |what: &str| StoreError::Damaged {
+            path: self.rows.path().display().to_string(),
+            what: what.to_owned(),
+        };
+        if let Some(stored) = self.rows.get(&keys.row).map_err(open::unavailable)?
+            && !change.wins_over_row(&stored).map_err(damaged)?
+        {
+            return Ok(());
+        }
+        if let Some(deleted_us) = self.rows.get(&keys.deletion).map_err(open::unavailable)? {
+            let deleted_us = open::read_timestamp_us(&deleted_us).ok_or_else(|| damaged("a deletion"))?;
+            if !change.wins_over_deletion(deleted_us) {
+                return Ok(());
+            }
+            if change.stored.is_some() {
+                batch.remove(&self.rows, keys.deletion.as_slice());
+            }
+        }
+        self.put(batch, keys, change);
+        Ok(())
+    }
+}
+
+impl Keys {
+    fn set(&mut self, generation: Generation, change: &Change<'_>) {
+        for (region, out) in [(Region::Rows, &mut self.row), (Region::Deletions, &mut self.deletion)] {
+            out.clear();
+            out.reserve(PREFIX + change.key.len());
+            out.extend_from_slice(&keys::of_table(region, generation, change.table));
+            out.extend_from_slice(change.key);
+        }
+    }
+}
