@@ -1,6 +1,7 @@
 //! A run: the state of one execution of a workflow, as the fold keeps it.
 
 pub(crate) mod apply;
+pub mod digest;
 mod progress;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,6 +109,8 @@ pub struct RunHeader {
     pub parked_at: Option<i64>,
     /// Offset of the last record that changed this entity; records at or below it are skipped on a refold.
     pub applied_offset: i64,
+    /// Digest of the parts that belong to this header: a load that does not reproduce it is torn.
+    pub parts: digest::PartsDigest,
 }
 
 impl RunHeader {

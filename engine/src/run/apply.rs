@@ -6,6 +6,7 @@ use tidewheel_schemas::limit::SIGNALS_WAITING_MAX;
 use tidewheel_schemas::event::RunStarted;
 use tidewheel_schemas::{Author, Envelope, Event, Name, RunId};
 
+use super::digest::{PartKey, PartsDigest};
 use super::{HistoryEntry, Origin, Remembered, Run, RunHeader, RunStatus, UnreadSignal};
 use crate::transition::{OutboxChange, PartChange, RunChange};
 use crate::verdict::{Rejection, Verdict};
@@ -142,6 +143,7 @@ fn apply_external(run: &mut Run, place: Place, envelope: &Envelope, event: Event
                 event_id: envelope.event_id,
                 name: signal.name.clone(),
             };
+            header.parts.add(PartKey::Signal(ordinal), place.offset);
             effects.parts.push(PartChange::Signal(ordinal, Some(unread.clone())));
             run.unread.insert(ordinal, unread);
         }
@@ -191,6 +193,7 @@ fn start(
         divergence: None,
         parked_at: None,
         applied_offset: place.offset,
+        parts: PartsDigest::default(),
     };
     let mut run = Run {
         header: Arc::new(header),
@@ -257,10 +260,12 @@ pub(super) fn finish(run: &mut Run, place: Place, envelope: &Envelope, status: R
     header.next_due_us = None;
     header.idle_seen = None;
     header.divergence = None;
-    for (location, _) in std::mem::take(&mut run.timers) {
+    for (location, timer) in std::mem::take(&mut run.timers) {
+        header.parts.remove(PartKey::Timer(&location), timer.offset);
         effects.parts.push(PartChange::Timer(location, None));
     }
     for (ordinal, signal) in std::mem::take(&mut run.unread) {
+        header.parts.remove(PartKey::Signal(ordinal), signal.offset);
         effects.parts.push(PartChange::Signal(ordinal, None));
         effects.left_unread.push(signal);
     }
@@ -274,6 +279,8 @@ fn remember(
     effects: &mut Effects,
 ) {
     let remembered = Remembered { offset: place.offset, log_time_us: place.log_time_us, outcome };
+    let digest = &mut Arc::make_mut(&mut run.header).parts;
+    digest.add(PartKey::Remembered(&envelope.event_id), place.offset);
     run.remembered.insert(envelope.event_id, remembered);
     run.remembered_order.insert(place.offset, envelope.event_id);
     effects.parts.push(PartChange::Remembered(envelope.event_id, Some(remembered)));
@@ -287,6 +294,7 @@ fn remember(
         }
         run.remembered_order.remove(&offset);
         run.remembered.remove(&oldest);
+        digest.remove(PartKey::Remembered(&oldest), offset);
         effects.parts.push(PartChange::Remembered(oldest, None));
     }
 }

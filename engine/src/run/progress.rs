@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidewheel_schemas::{Envelope, Event, Location, OutboxName};
 
 use super::apply::{Applied, Effects, Place, changed, finish, push};
+use super::digest::PartKey;
 use super::{Divergence, Origin, Run, RunStatus, Timer, TimerKind};
 use crate::outbox::OutboxEntry;
 use crate::transition::{OutboxChange, PartChange};
@@ -96,7 +97,8 @@ fn progress(
             resolve(run, &received.location)?;
             remove_timer(run, &received.location, effects);
             for ordinal in received.signals.iter().filter_map(|ordinal| u64::try_from(*ordinal).ok()) {
-                if run.unread.remove(&ordinal).is_some() {
+                if let Some(signal) = run.unread.remove(&ordinal) {
+                    Arc::make_mut(&mut run.header).parts.remove(PartKey::Signal(ordinal), signal.offset);
                     effects.parts.push(PartChange::Signal(ordinal, None));
                 }
             }
@@ -206,12 +208,18 @@ fn armed(run: &Run, location: &Location, kind: TimerKind) -> Result<(), Rejectio
 
 fn set_timer(run: &mut Run, place: Place, location: &Location, due_us: i64, kind: TimerKind, effects: &mut Effects) {
     let timer = Timer { due_us, kind, offset: place.offset };
-    run.timers.insert(location.clone(), timer);
+    let replaced = run.timers.insert(location.clone(), timer);
+    let digest = &mut Arc::make_mut(&mut run.header).parts;
+    if let Some(replaced) = replaced {
+        digest.remove(PartKey::Timer(location), replaced.offset);
+    }
+    digest.add(PartKey::Timer(location), place.offset);
     effects.parts.push(PartChange::Timer(location.clone(), Some(timer)));
 }
 
 fn remove_timer(run: &mut Run, location: &Location, effects: &mut Effects) {
-    if run.timers.remove(location).is_some() {
+    if let Some(timer) = run.timers.remove(location) {
+        Arc::make_mut(&mut run.header).parts.remove(PartKey::Timer(location), timer.offset);
         effects.parts.push(PartChange::Timer(location.clone(), None));
     }
 }
