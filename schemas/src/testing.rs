@@ -4,3 +4,4 @@ pub mod compose;
 mod strategies;
 
 pub use self::strategies::*;
+pub use crate::codec::older::{WorkflowEvent, read as read_with_apache_avro};

@@ -17,7 +17,7 @@ use crate::registry;
 
 /// The top of the schema. Fields that a later schema adds get `#[serde(default)]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WorkflowEvent {
+pub struct WorkflowEvent {
     event_id: EventId,
     entity_kind: String,
     entity_id: String,
@@ -41,11 +41,13 @@ enum AuthorRecord {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "Ingest")]
 struct IngestRecord {
     principal: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "Engine")]
 struct EngineRecord {
     claim: i64,
     seq: i64,
@@ -54,6 +56,7 @@ struct EngineRecord {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "Outbox")]
 struct OutboxRecord {
     source: LogId,
     partition: i32,
@@ -63,12 +66,14 @@ struct OutboxRecord {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "OutboxName")]
 struct OutboxNameRecord {
     offset: i64,
     index: i32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "Candidate")]
 struct CandidateRecord {
     process: String,
 }
@@ -88,7 +93,10 @@ pub(super) fn decode(
 }
 
 /// Reads one datum of `schema` into today's struct.
-pub(crate) fn read(schema: &Schema, avro: &[u8]) -> Result<WorkflowEvent, String> {
+///
+/// # Errors
+/// When `avro` is not exactly one datum of `schema`; the text says why.
+pub fn read(schema: &Schema, avro: &[u8]) -> Result<WorkflowEvent, String> {
     // The library's own bound for one text or list is 512 MiB.
     apache_avro::util::max_allocation_bytes(16 * crate::limit::RECORD_BYTES_MAX);
     let reader = GenericDatumReader::builder(schema)
@@ -122,7 +130,10 @@ fn check(record: WorkflowEvent, headers: &Headers) -> Result<(Envelope, Event), 
 
 impl WorkflowEvent {
     /// The same event in today's types.
-    pub(crate) fn into_event(self) -> Result<(Envelope, Event), String> {
+    ///
+    /// # Errors
+    /// When a number is out of range or the entity is unknown; the text says which.
+    pub fn into_event(self) -> Result<(Envelope, Event), String> {
         let entity: Entity = format!("{}/{}", self.entity_kind, self.entity_id)
             .parse()
             .map_err(|error: crate::entity::ParseEntityError| error.to_string())?;
@@ -136,6 +147,61 @@ impl WorkflowEvent {
             author: self.author.try_into()?,
         };
         Ok((envelope, self.body))
+    }
+}
+
+impl TryFrom<(&Envelope, &Event)> for WorkflowEvent {
+    type Error = std::num::TryFromIntError;
+
+    fn try_from((envelope, event): (&Envelope, &Event)) -> Result<Self, Self::Error> {
+        let entity_id = match &envelope.entity {
+            Entity::Partition(number) => number.to_string(),
+            Entity::Run(run_id) => run_id.to_string(),
+        };
+        Ok(Self {
+            event_id: envelope.event_id,
+            entity_kind: envelope.entity.kind().to_owned(),
+            entity_id,
+            namespace: envelope.namespace.clone(),
+            recorded_at: envelope.recorded_at_us,
+            cause: envelope.cause,
+            traceparent: envelope.traceparent.clone(),
+            author: (&envelope.author).try_into()?,
+            body: event.clone(),
+        })
+    }
+}
+
+impl TryFrom<&Author> for AuthorRecord {
+    type Error = std::num::TryFromIntError;
+
+    fn try_from(author: &Author) -> Result<Self, Self::Error> {
+        Ok(match author {
+            Author::Ingest { principal } => Self::Ingest(IngestRecord { principal: principal.to_string() }),
+            Author::Engine { claim, seq, seen, idle } => Self::Engine(EngineRecord {
+                claim: *claim,
+                seq: i64::try_from(*seq)?,
+                seen: i64::try_from(*seen)?,
+                idle: *idle,
+            }),
+            Author::Outbox { source, partition, name, predecessor } => Self::Outbox(OutboxRecord {
+                source: *source,
+                partition: i32::try_from(*partition)?,
+                name: name.try_into()?,
+                predecessor: predecessor.as_ref().map(TryInto::try_into).transpose()?,
+            }),
+            Author::Candidate { process } => {
+                Self::Candidate(CandidateRecord { process: process.to_string() })
+            }
+        })
+    }
+}
+
+impl TryFrom<&OutboxName> for OutboxNameRecord {
+    type Error = std::num::TryFromIntError;
+
+    fn try_from(name: &OutboxName) -> Result<Self, Self::Error> {
+        Ok(Self { offset: name.offset, index: i32::try_from(name.index)? })
     }
 }
 
