@@ -1,1 +1,30 @@
-//! api
+//! The face: problem details, extractors, answers, principals and paging shared by every HTTP route.
+//!
+//! Which routes exist is said where they are served (`ingest`, `projector`); what a fact is, in `schemas`.
+
+pub mod body;
+pub mod code;
+pub mod cursor;
+pub mod duration;
+pub mod fallback;
+pub mod headers;
+pub mod namespace;
+pub mod parameters;
+pub mod payload;
+pub mod principal;
+pub mod problem;
+pub mod run;
+pub mod time;
+
+pub use body::{JsonBody, read_body};
+pub use code::Code;
+pub use cursor::Cursor;
+pub use duration::DurationParameter;
+pub use headers::{Idempotency, Traceparent};
+pub use namespace::{Namespace, Namespaces, RunPath};
+pub use parameters::{AtLeast, Path, Query};
+pub use payload::PayloadAnswer;
+pub use principal::Principal;
+pub use problem::Problem;
+pub use run::RunAnswer;
+pub use time::Time;
