@@ -7,9 +7,11 @@
 pub mod control;
 pub mod fold;
 pub mod outbox;
+pub mod partition;
 pub mod run;
 pub mod transition;
 pub mod verdict;
+pub mod workflow;
 
 pub use control::{Control, LogInfo};
 pub use fold::{FOLD_VERSION, Fold, FoldError};
