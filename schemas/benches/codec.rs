@@ -6,7 +6,7 @@ use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::writer::datum::GenericDatumWriter;
 use bytes::Bytes;
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use tidewheel_schemas::event::StepCompleted;
 use tidewheel_schemas::testing::WorkflowEvent;
 use tidewheel_schemas::{
@@ -85,5 +85,8 @@ fn headers_of(record: &tidewheel_schemas::NewRecord) -> Headers {
     }
 }
 
-criterion_group!(benches, codec_benches);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    codec_benches(&mut criterion);
+    criterion.final_summary();
+}

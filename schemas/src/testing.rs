@@ -1,7 +1,11 @@
 //! Strategies and helpers for the property tests of this and other crates. Not part of the product.
 
 pub mod compose;
+mod fixture;
+mod json;
 mod strategies;
 
+pub use self::fixture::Fixture;
+pub use self::json::to_json;
 pub use self::strategies::*;
 pub use crate::codec::older::{WorkflowEvent, read as read_with_apache_avro};
