@@ -9,7 +9,9 @@ pub enum LogError {
     #[error("{0} does not exist in this log; create the topic or correct the partition")]
     UnknownPartition(TopicPartition),
     /// The topic exists with another number of partitions.
-    #[error("topic {topic} has {found} partitions, configured are {expected}; growing is a replay into a wider log")]
+    #[error(
+        "topic {topic} has {found} partitions, configured are {expected}; growing is a replay into a wider log"
+    )]
     PartitionCount {
         /// The topic.
         topic: Topic,
@@ -19,7 +21,9 @@ pub enum LogError {
         expected: u32,
     },
     /// The offset lies before the first one held.
-    #[error("{partition} was trimmed: offset {asked} is gone, the first one held is {start}; restore it from an archive or rebuild from {start}")]
+    #[error(
+        "{partition} was trimmed: offset {asked} is gone, the first one held is {start}; restore it from an archive or rebuild from {start}"
+    )]
     Trimmed {
         /// Which partition.
         partition: TopicPartition,
@@ -29,7 +33,9 @@ pub enum LogError {
         start: i64,
     },
     /// The offset lies beyond the end.
-    #[error("{partition} ends at {end}, offset {asked} was asked for; the log was truncated or restored, rebuild the views from it")]
+    #[error(
+        "{partition} ends at {end}, offset {asked} was asked for; the log was truncated or restored, rebuild the views from it"
+    )]
     BeyondEnd {
         /// Which partition.
         partition: TopicPartition,
@@ -39,7 +45,9 @@ pub enum LogError {
         end: i64,
     },
     /// Bytes on disk are not what was written.
-    #[error("log damaged in segment {segment}, group {group}, at byte {byte}: {what}; restore the file from a copy")]
+    #[error(
+        "log damaged in segment {segment}, group {group}, at byte {byte}: {what}; restore the file from a copy"
+    )]
     Damaged {
         /// Segment file.
         segment: String,

@@ -3,12 +3,17 @@
 //! What a record *is* is said in `schemas`; what it *does* in `engine`. Vendors are named in here only.
 
 pub mod error;
+pub mod file;
+pub mod limits;
+pub mod memory;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 pub use error::LogError;
+pub use file::{Durability, FileLog, FileLogOptions};
 use futures::future::BoxFuture;
+pub use memory::MemoryLog;
 use tidewheel_schemas::{NewRecord, Record, TopicPartition};
 
 /// The readable range of a partition: `start <= offset < end`, all of it durable.
@@ -25,7 +30,7 @@ pub type Appending = BoxFuture<'static, Result<i64, LogError>>;
 
 /// An append-only, partitioned, durable sequence of records.
 ///
-/// Promises every backend keeps (the suite in [`suite`] checks them):
+/// Promises every backend keeps (the suite in `suite.rs` checks them):
 /// - `Ok` from an append means the records are durable and will be read by every reader, for ever, at
 ///   consecutive offsets, in the order given.
 /// - Batches submitted to one partition by one caller, in the order of its calls to [`EventLog::append`], lie in
