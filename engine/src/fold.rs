@@ -195,7 +195,7 @@ impl Fold {
                 Entity::Partition(_) | Entity::Run(_) => Err(Rejection::Void),
             };
         };
-        if !registry::allowed(self.control.fold, headers.event_type, headers.schema_id) {
+        if !registry::allowed(i32::try_from(self.control.fold).unwrap_or(i32::MAX), headers.event_type, headers.schema_id) {
             return Err(Rejection::NotInFold);
         }
         let here = match &headers.entity {

@@ -1,1 +1,13 @@
-//! engine/runtime
+//! The owner: the tokio shell around `engine::Partition`. It reads and appends, loads and evicts, runs steps, fires
+//! timers and delivers outboxes. No rule lives here.
+
+pub mod clock;
+pub mod create;
+mod deliver;
+mod owner;
+mod steps;
+pub mod views;
+
+pub use create::create_log;
+pub use owner::{Owner, OwnerError, OwnerOptions, OwnerStatus, Owners};
+pub use views::{OpenWork, Resume, Views, ViewsError};

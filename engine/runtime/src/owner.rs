@@ -1,0 +1,435 @@
+//! One task per partition: reads on, claims, drives the rules, carries out what they ask for.
+
+mod resume;
+mod takeover;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tidewheel_engine::partition::{Partition, StepResult};
+use tidewheel_engine::workflow::Workflows;
+use tidewheel_engine::{FoldError, Verdict};
+use tidewheel_log::{Appending, LogError, SharedLog, Tail};
+use tidewheel_schemas::{EventId, Record, Topic, TopicPartition};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::takeover::Takeover;
+use crate::clock;
+use crate::deliver::{Deliverer, Delivery, Sources};
+use crate::steps::Steps;
+use crate::views::{Views, ViewsError};
+
+/// Most records folded before effects are carried out.
+const RECORDS_MAX: usize = 2_048;
+/// Most step results waiting for their owner.
+const RESULTS_MAX: usize = 4_096;
+/// How long a stopping owner waits for steps in flight.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What an owner needs.
+#[derive(Clone)]
+pub struct OwnerOptions {
+    /// The log.
+    pub log: SharedLog,
+    /// The topic its partition belongs to.
+    pub topic: Topic,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Name of this process in claims, for people.
+    pub process: Arc<str>,
+    /// The workflows this process can run.
+    pub workflows: Arc<Workflows>,
+    /// The views.
+    pub views: Arc<dyn Views>,
+    /// Most steps running at once, all partitions together.
+    pub steps_max: usize,
+    /// Cancelled when the process is to stop.
+    pub shutdown: CancellationToken,
+}
+
+/// Why an owner stopped.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OwnerError {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A view failed.
+    #[error(transparent)]
+    Views(#[from] ViewsError),
+    /// The partition must stop.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The log does not hold what the checkpoint says it folded.
+    #[error("{partition}: the views were built from another log: at offset {offset} they folded event {expected}, the log holds {found}; rebuild the views from this log (delete the store folder) or restore the log")]
+    CheckpointMismatch {
+        /// The partition.
+        partition: TopicPartition,
+        /// The checkpoint's offset.
+        offset: i64,
+        /// The event the checkpoint names.
+        expected: String,
+        /// What lies there.
+        found: String,
+    },
+}
+
+/// Where an owner stands, for status and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerStatus {
+    /// The partition.
+    pub partition: u32,
+    /// Whether this process leads it.
+    pub leading: bool,
+    /// The claim in force.
+    pub claim: Option<i64>,
+    /// The process that made it.
+    pub claimed_by: Option<Arc<str>>,
+    /// The offset to be folded next.
+    pub next_offset: i64,
+    /// The partition's log, once created.
+    pub log: Option<tidewheel_engine::LogInfo>,
+    /// Runs in memory.
+    pub resident_runs: usize,
+    /// Steps in flight.
+    pub steps_in_flight: usize,
+    /// Whether everything that was in the log at start has been folded.
+    pub caught_up: bool,
+}
+
+/// The owners of a process, one task per partition.
+pub struct Owners {
+    /// Status of each partition, in order.
+    pub status: Vec<watch::Receiver<OwnerStatus>>,
+    /// The tasks; each ends with the reason it stopped, or `Ok` after a shutdown.
+    pub tasks: Vec<JoinHandle<Result<(), OwnerError>>>,
+}
+
+impl Owners {
+    /// Starts an owner for every partition.
+    pub fn start(options: &OwnerOptions) -> Self {
+        let sources = Arc::new(Sources::default());
+        let slots = Arc::new(Semaphore::new(options.steps_max.clamp(1, Semaphore::MAX_PERMITS)));
+        let (mut status, mut tasks) = (Vec::new(), Vec::new());
+        for partition in 0..options.partitions {
+            let owner = Owner::new(options.clone(), partition, Arc::clone(&sources), Arc::clone(&slots));
+            status.push(owner.status.subscribe());
+            tasks.push(tokio::spawn(owner.run()));
+        }
+        Self { status, tasks }
+    }
+}
+
+/// The owner of one partition.
+pub struct Owner {
+    options: OwnerOptions,
+    place: TopicPartition,
+    sources: Arc<Sources>,
+    slots: Arc<Semaphore>,
+    status: watch::Sender<OwnerStatus>,
+}
+
+/// An owner at work.
+struct Reign {
+    options: OwnerOptions,
+    place: TopicPartition,
+    sources: Arc<Sources>,
+    status: watch::Sender<OwnerStatus>,
+    partition: Partition,
+    steps: Steps,
+    appends: FuturesUnordered<Appending>,
+    deliverer: Deliverer,
+    delivery: Option<Delivery>,
+    takeover: Takeover,
+    /// Offset to reach before claiming.
+    caught_up_at: i64,
+    /// When to claim, while not leading.
+    claim_at: Instant,
+    draining: bool,
+}
+
+impl Owner {
+    fn new(options: OwnerOptions, partition: u32, sources: Arc<Sources>, slots: Arc<Semaphore>) -> Self {
+        let place = TopicPartition::new(options.topic.clone(), partition);
+        let status = watch::Sender::new(OwnerStatus {
+            partition,
+            leading: false,
+            claim: None,
+            claimed_by: None,
+            next_offset: 0,
+            log: None,
+            resident_runs: 0,
+            steps_in_flight: 0,
+            caught_up: false,
+        });
+        Self { options, place, sources, slots, status }
+    }
+
+    async fn run(self) -> Result<(), OwnerError> {
+        let Self { options, place, sources, slots, status } = self;
+        let fold = resume::fold(&options, &place).await?;
+        let caught_up_at = options.log.bounds(&place).await?.end;
+        let mut tail = options.log.tail(&place, fold.control().next_offset).await?;
+        let (results_in, mut results) = mpsc::channel(RESULTS_MAX);
+        let mut reign = Reign {
+            partition: Partition::new(fold, Arc::clone(&options.process), Arc::clone(&options.workflows)),
+            steps: Steps::new(results_in, slots),
+            appends: FuturesUnordered::new(),
+            deliverer: Deliverer::new(Arc::clone(&options.log), options.topic.clone(), Arc::clone(&sources)),
+            delivery: None,
+            takeover: Takeover::default(),
+            caught_up_at,
+            claim_at: Instant::now(),
+            draining: false,
+            options,
+            place,
+            sources,
+            status,
+        };
+        reign.drive(tail.as_mut(), &mut results).await
+    }
+}
+
+enum Input {
+    Records(Result<Vec<Record>, LogError>),
+    Results,
+    Appended(Result<i64, LogError>),
+    Delivered(Result<tidewheel_schemas::OutboxName, LogError>),
+    Tick,
+    Shutdown,
+}
+
+impl Reign {
+    async fn drive(
+        &mut self,
+        tail: &mut dyn Tail,
+        results: &mut mpsc::Receiver<StepResult>,
+    ) -> Result<(), OwnerError> {
+        let shutdown = self.options.shutdown.clone();
+        let mut finished = Vec::with_capacity(RECORDS_MAX);
+        let mut deadline: Option<Instant> = None;
+        self.publish_status();
+        loop {
+            self.claim();
+            let wake = self.wake_at(deadline);
+            let input = tokio::select! {
+                biased;
+                () = shutdown.cancelled(), if !self.draining => Input::Shutdown,
+                records = tail.next(RECORDS_MAX) => Input::Records(records),
+                _ = results.recv_many(&mut finished, RECORDS_MAX) => Input::Results,
+                Some(appended) = self.appends.next(), if !self.appends.is_empty() => Input::Appended(appended),
+                delivered = poll_delivery(&mut self.delivery), if self.delivery.is_some() => {
+                    Input::Delivered(delivered)
+                }
+                () = tokio::time::sleep_until(wake) => Input::Tick,
+            };
+            match input {
+                Input::Records(records) => self.fold(records?).await?,
+                Input::Results => {
+                    let now_us = clock::now_us();
+                    for result in finished.drain(..) {
+                        self.steps.finished(&result);
+                        self.partition.step_finished(result, now_us);
+                    }
+                }
+                Input::Appended(Ok(_)) => {}
+                Input::Appended(Err(error)) => self.append_failed(error)?,
+                Input::Delivered(outcome) => self.delivered(outcome),
+                Input::Tick => self.tick().await?,
+                Input::Shutdown => {
+                    self.draining = true;
+                    deadline = Some(Instant::now() + DRAIN);
+                }
+            }
+            self.carry_out();
+            if self.draining {
+                let quiet = self.steps.in_flight() == 0 && self.appends.is_empty() && self.delivery.is_none();
+                if quiet || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    self.steps.abort_all();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn fold(&mut self, records: Vec<Record>) -> Result<(), OwnerError> {
+        for run_id in self.partition.wanted(&records) {
+            self.load(run_id).await?;
+        }
+        let was_leader = self.partition.is_leader();
+        let transitions = self.partition.records(&records, clock::now_us())?;
+        if transitions.iter().any(|transition| {
+            transition.verdict == Verdict::Accepted
+                && transition.headers.as_ref().is_some_and(|headers| {
+                    matches!(headers.author, tidewheel_schemas::Author::Outbox { .. })
+                })
+        }) {
+            self.sources.publish(self.partition.control());
+        }
+        if self.partition.is_leader() && !was_leader {
+            tracing::info!(partition = %self.place, claim = self.partition.control().claim, "leading");
+            self.sources.publish(self.partition.control());
+            self.deliverer.reset();
+            self.takeover.begin();
+        }
+        self.options.views.publish(&transitions);
+        self.options.views.project(self.place.partition, transitions, self.partition.control()).await?;
+        let applied = self.options.views.applied_offset(self.place.partition);
+        self.partition.evict(applied, takeover::horizon_us(clock::now_us()));
+        self.publish_status();
+        Ok(())
+    }
+
+    async fn load(&mut self, run_id: tidewheel_schemas::RunId) -> Result<(), OwnerError> {
+        let mut wait = Duration::from_millis(20);
+        loop {
+            match self.options.views.load_run(run_id).await {
+                Ok(Some(run)) => {
+                    self.partition.insert(run);
+                    return Ok(());
+                }
+                Ok(None) => return Ok(()),
+                // Nothing can be folded without it, so the partition waits; records stay in the log.
+                Err(error) if error.transient => {
+                    tracing::warn!(%run_id, %error, "a run cannot be loaded, trying again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(2));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), OwnerError> {
+        let now_us = clock::now_us();
+        if self.partition.is_leader() {
+            for work in self.takeover.next(&self.options, self.place.partition, now_us).await? {
+                if work.due_us > now_us {
+                    self.partition.expect(work.run_id, work.due_us);
+                } else if self.partition.fold().run(work.run_id).is_none() {
+                    self.load(work.run_id).await?;
+                }
+            }
+            for run_id in self.partition.due_elsewhere(now_us) {
+                self.load(run_id).await?;
+            }
+            self.partition.tick(now_us);
+        }
+        let applied = self.options.views.applied_offset(self.place.partition);
+        self.partition.evict(applied, takeover::horizon_us(now_us));
+        self.publish_status();
+        Ok(())
+    }
+
+    /// When to tick next, at least once a second.
+    fn wake_at(&self, deadline: Option<Instant>) -> Instant {
+        let now = Instant::now();
+        let mut wake = now + Duration::from_secs(1);
+        if self.partition.is_leader() {
+            if self.takeover.is_due(clock::now_us()) {
+                wake = now;
+            }
+            if let Some(due_us) = self.partition.wake_at_us() {
+                let wait_us = u64::try_from(due_us.saturating_sub(clock::now_us())).unwrap_or(0);
+                wake = wake.min(now + Duration::from_micros(wait_us));
+            }
+        } else {
+            wake = wake.min(self.claim_at.max(now + Duration::from_millis(10)));
+        }
+        deadline.map_or(wake, |deadline| wake.min(deadline))
+    }
+
+    fn claim(&mut self) {
+        let caught_up = self.partition.control().next_offset >= self.caught_up_at;
+        if self.draining || self.partition.is_leader() || !caught_up || Instant::now() < self.claim_at {
+            return;
+        }
+        let event_id = EventId::random(clock::random_16());
+        if let Some(record) = self.partition.claim(event_id, clock::now_us()) {
+            self.appends.push(self.options.log.append(&self.place, vec![record]));
+            self.claim_later();
+        }
+    }
+
+    /// The next try to claim, with jitter so that two candidates do not chase each other.
+    fn claim_later(&mut self) {
+        let jitter_ms = u64::from(clock::random_u32() % 1_000);
+        self.claim_at = Instant::now() + Duration::from_millis(500 + jitter_ms);
+    }
+
+    fn append_failed(&mut self, error: LogError) -> Result<(), OwnerError> {
+        if matches!(error, LogError::Failed(_) | LogError::Closed) {
+            return Err(error.into());
+        }
+        tracing::warn!(partition = %self.place, %error, "an append failed; giving up the claim and deciding afresh");
+        self.partition.depose();
+        Ok(())
+    }
+
+    fn delivered(&mut self, outcome: Result<tidewheel_schemas::OutboxName, LogError>) {
+        self.delivery = None;
+        match outcome {
+            Ok(through) => self.partition.delivered(through, clock::now_us()),
+            Err(error) => {
+                tracing::warn!(partition = %self.place, %error, "outbox delivery failed, asking the destinations again");
+                self.deliverer.reset();
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        let effects = self.partition.take_effects();
+        if effects.deposed {
+            tracing::warn!(partition = %self.place, "no longer leading");
+            self.steps.abort_all();
+            self.delivery = None;
+            self.deliverer.reset();
+            self.claim_later();
+        }
+        if !effects.appends.is_empty() {
+            self.appends.push(self.options.log.append(&self.place, effects.appends));
+        }
+        for (run_id, location) in effects.aborts {
+            self.steps.abort(run_id, location);
+        }
+        if !self.draining {
+            for step in effects.launches {
+                self.steps.launch(step);
+            }
+            if self.partition.is_leader() && self.delivery.is_none() {
+                self.delivery = self.deliverer.next(&self.partition);
+            }
+        }
+    }
+
+    fn publish_status(&self) {
+        let control = self.partition.control();
+        let status = OwnerStatus {
+            partition: self.place.partition,
+            leading: self.partition.is_leader(),
+            claim: control.claim,
+            claimed_by: control.claimed_by.clone(),
+            next_offset: control.next_offset,
+            log: control.log,
+            resident_runs: self.partition.fold().runs().len(),
+            steps_in_flight: self.steps.in_flight(),
+            caught_up: control.next_offset >= self.caught_up_at,
+        };
+        self.status.send_if_modified(|current| {
+            let changed = *current != status;
+            *current = status;
+            changed
+        });
+    }
+}
+
+async fn poll_delivery(delivery: &mut Option<Delivery>) -> Result<tidewheel_schemas::OutboxName, LogError> {
+    match delivery {
+        Some(delivery) => delivery.await,
+        None => std::future::pending().await,
+    }
+}
