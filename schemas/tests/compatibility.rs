@@ -150,7 +150,8 @@ fn additions_at_the_end_are_allowed() {
 
 #[test]
 fn any_other_change_is_noticed() {
-    let changes: [(&str, fn(&mut Value)); 6] = [
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 6] = [
         ("a branch is removed", |schema| drop(branches(schema).pop())),
         ("branches change places", |schema| branches(schema).swap(8, 2)),
         ("a field is removed", |schema| drop(schema["fields"].as_array_mut().unwrap().remove(6))),
