@@ -65,6 +65,14 @@ pub enum Kind {
     Signals { name: Name, max: usize, timed: bool },
 }
 
+/// What was open when the code returned, without its user code.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Left {
+    Step(Name),
+    Sleep,
+    Signals(Name),
+}
+
 pub struct Open {
     pub kind: Kind,
     /// False once the code has dropped the future.
@@ -90,6 +98,8 @@ pub struct Journal {
     /// The coordinate the next context call gets.
     pub next: u32,
     pub open: BTreeMap<u32, Open>,
+    /// What was open when the code ended: results for these are late, not wrong.
+    pub left: BTreeMap<u32, Left>,
     outcomes: BTreeMap<u32, Outcome>,
     signals: BTreeMap<Name, VecDeque<(u64, Payload)>>,
     pub cancel_reason: Option<Arc<str>>,
@@ -111,6 +121,7 @@ impl Journal {
             seen: 0,
             next: 1,
             open: BTreeMap::new(),
+            left: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             signals: BTreeMap::new(),
             cancel_reason: None,
@@ -288,6 +299,14 @@ impl Journal {
     pub fn close(&mut self) -> (Vec<u32>, BTreeMap<u32, Open>) {
         self.outcomes.clear();
         let open = std::mem::take(&mut self.open);
+        self.left.extend(open.iter().map(|(coordinate, open)| {
+            let left = match &open.kind {
+                Kind::Step { name, .. } => Left::Step(name.clone()),
+                Kind::Sleep => Left::Sleep,
+                Kind::Signals { name, .. } => Left::Signals(name.clone()),
+            };
+            (*coordinate, left)
+        }));
         (in_flight(&open), open)
     }
 }

@@ -6,7 +6,7 @@
 use tidewheel_schemas::{Event, Location};
 
 use super::decision::{self, Class};
-use super::journal::{Kind, Phase, Value, lock};
+use super::journal::{Journal, Kind, Left, Outcome, Phase, Value, lock};
 use super::{Machine, WorkflowError, describe};
 use crate::run::{Divergence, HistoryEntry, Origin};
 
@@ -112,13 +112,12 @@ impl Machine {
             }
         } else {
             let theirs_text = describe::event(&entry.event);
-            let found = if theirs == ours {
+            let mut found = if theirs == ours {
                 theirs_text
             } else {
                 format!("nothing there before {theirs_text} at {theirs}")
             };
             let mut expected = describe::event(&front.event);
-            let mut found = found;
             if decision::is_same(&front.event, &entry.event) {
                 expected = format!("{expected}, having seen {} external records", front.seen);
                 found = format!("{found}, having seen more");
@@ -141,12 +140,19 @@ impl Machine {
     }
 }
 
-/// Whether the code has an await open at the entry's place that the entry could end.
-fn is_open_for(journal: &super::journal::Journal, entry: &HistoryEntry) -> bool {
-    let coordinate = decision::location(&entry.event).and_then(decision::coordinate);
-    coordinate
-        .and_then(|coordinate| journal.open.get(&coordinate))
-        .is_some_and(|open| fits(&open.kind, &entry.event))
+/// Whether the code has, or had when it returned, an await open at the entry's place that the entry could end.
+fn is_open_for(journal: &Journal, entry: &HistoryEntry) -> bool {
+    let Some(coordinate) = decision::location(&entry.event).and_then(decision::coordinate) else {
+        return false;
+    };
+    let is_left = || match (journal.left.get(&coordinate), &*entry.event) {
+        (Some(Left::Step(name)), Event::StepCompleted(event)) => *name == event.name,
+        (Some(Left::Step(name)), Event::StepFailed(event)) => *name == event.name,
+        (Some(Left::Sleep), Event::TimerFired(_)) => true,
+        (Some(Left::Signals(name)), Event::SignalReceived(event)) => *name == event.name,
+        _ => false,
+    };
+    journal.open.get(&coordinate).is_some_and(|open| fits(&open.kind, &entry.event)) || is_left()
 }
 
 fn fits(kind: &Kind, event: &Event) -> bool {
@@ -162,7 +168,7 @@ fn fits(kind: &Kind, event: &Event) -> bool {
 }
 
 /// What a result of the history does to an open await: `None` if it does not fit, otherwise how it ends, if it does.
-fn match_kind(kind: &mut Kind, event: &Event, after: u64) -> Option<Option<super::journal::Outcome>> {
+fn match_kind(kind: &mut Kind, event: &Event, after: u64) -> Option<Option<Outcome>> {
     if !fits(kind, event) {
         return None;
     }

@@ -44,7 +44,9 @@ pub fn timers(log: &[HistoryEntry]) -> BTreeMap<Location, i64> {
     let mut timers = BTreeMap::new();
     for entry in log {
         match &*entry.event {
-            Event::TimerStarted(event) => drop(timers.insert(event.location.clone(), event.due_us)),
+            Event::TimerStarted(event) => {
+                timers.insert(event.location.clone(), event.due_us);
+            }
             Event::SignalAwaited(event) => {
                 if let Some(due_us) = event.due_us {
                     timers.insert(event.location.clone(), due_us);
@@ -56,12 +58,18 @@ pub fn timers(log: &[HistoryEntry]) -> BTreeMap<Location, i64> {
                     timers.insert(event.location.clone(), due_us);
                 }
             }
-            Event::StepCompleted(event) => drop(timers.remove(&event.location)),
-            Event::TimerFired(event) => drop(timers.remove(&event.location)),
-            Event::SignalReceived(event) => drop(timers.remove(&event.location)),
-            Event::RunCancelling(event) => {
-                event.locations.iter().for_each(|place| drop(timers.remove(place)))
+            Event::StepCompleted(event) => {
+                timers.remove(&event.location);
             }
+            Event::TimerFired(event) => {
+                timers.remove(&event.location);
+            }
+            Event::SignalReceived(event) => {
+                timers.remove(&event.location);
+            }
+            Event::RunCancelling(event) => event.locations.iter().for_each(|place| {
+                timers.remove(place);
+            }),
             _ => {}
         }
     }
