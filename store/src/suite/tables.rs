@@ -1,0 +1,105 @@
+//! The tables the suite writes, and rows of them.
+
+use crate::{Column, ColumnType, RowKey, TableSchema, Value, Write};
+
+/// An entity: a header in static columns, parts in clustering rows.
+pub static ENTITY: TableSchema = TableSchema {
+    name: "entity",
+    number: 1,
+    partition_key: &[Column::new("namespace", ColumnType::Text), Column::new("id", ColumnType::Int)],
+    clustering_key: &[Column::new("kind", ColumnType::Text), Column::new("slot", ColumnType::Int)],
+    static_columns: &[Column::new("version", ColumnType::Int)],
+    columns: &[Column::new("body", ColumnType::Text), Column::new("open", ColumnType::Bool)],
+};
+
+/// An index, newest first within a day.
+pub static INDEX: TableSchema = TableSchema {
+    name: "index",
+    number: 2,
+    partition_key: &[Column::new("bucket", ColumnType::Text)],
+    clustering_key: &[
+        Column::new("day", ColumnType::Int),
+        Column::descending("offset", ColumnType::Int),
+        Column::descending("name", ColumnType::Text),
+    ],
+    static_columns: &[],
+    columns: &[],
+};
+
+/// One row per partition, with a column of each type.
+pub static PLAIN: TableSchema = TableSchema {
+    name: "plain",
+    number: 3,
+    partition_key: &[Column::new("id", ColumnType::Uuid)],
+    clustering_key: &[],
+    static_columns: &[],
+    columns: &[
+        Column::new("flag", ColumnType::Bool),
+        Column::new("count", ColumnType::Int),
+        Column::new("label", ColumnType::Text),
+        Column::new("bytes", ColumnType::Blob),
+        Column::new("other", ColumnType::Uuid),
+    ],
+};
+
+/// [`PLAIN`] before its last three columns were appended.
+pub static PLAIN_BEFORE: TableSchema = TableSchema {
+    columns: &[Column::new("flag", ColumnType::Bool), Column::new("count", ColumnType::Int)],
+    ..PLAIN
+};
+
+/// Keys of every type in both orders.
+pub static EVERY_KEY: TableSchema = TableSchema {
+    name: "every_key",
+    number: 4,
+    partition_key: &[Column::new("bucket", ColumnType::Blob)],
+    clustering_key: &[
+        Column::new("flag", ColumnType::Bool),
+        Column::descending("gone", ColumnType::Bool),
+        Column::new("count", ColumnType::Int),
+        Column::descending("rank", ColumnType::Int),
+        Column::new("name", ColumnType::Text),
+        Column::descending("title", ColumnType::Text),
+        Column::new("head", ColumnType::Blob),
+        Column::descending("tail", ColumnType::Blob),
+        Column::new("id", ColumnType::Uuid),
+    ],
+    static_columns: &[],
+    columns: &[],
+};
+
+/// A write of a part of an entity.
+pub fn part(id: i64, slot: i64, timestamp_us: i64, body: Option<&str>) -> Write {
+    Write {
+        table: &ENTITY,
+        key: RowKey {
+            partition: vec![Value::Text("default".to_owned()), Value::Int(id)],
+            clustering: Some(vec![Value::Text("step".to_owned()), Value::Int(slot)]),
+        },
+        timestamp_us,
+        columns: body.map(|body| vec![Value::Text(body.to_owned()), Value::Bool(true)]),
+    }
+}
+
+/// A write of the header of an entity.
+pub fn header(id: i64, timestamp_us: i64, version: Option<i64>) -> Write {
+    Write {
+        table: &ENTITY,
+        key: RowKey { partition: vec![Value::Text("default".to_owned()), Value::Int(id)], clustering: None },
+        timestamp_us,
+        columns: version.map(|version| vec![Value::Int(version)]),
+    }
+}
+
+/// A write of an index row.
+pub fn entry(bucket: &str, day: i64, offset: i64, name: &str, timestamp_us: i64, present: bool) -> Write {
+    Write {
+        table: &INDEX,
+        key: RowKey {
+            partition: vec![Value::Text(bucket.to_owned())],
+            clustering: Some(vec![Value::Int(day), Value::Int(offset), Value::Text(name.to_owned())]),
+        },
+        timestamp_us,
+        columns: present.then(Vec::new),
+    }
+}
