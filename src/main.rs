@@ -1,0 +1,3 @@
+//! The program `tidewheel`. What each command does is in `commands`.
+
+fn main() {}
