@@ -161,3 +161,83 @@ fn take_array<const N: usize>(rest: &mut &[u8], mask: u8) -> Result<[u8; N], &'s
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KINDS: [ColumnType; 5] =
+        [ColumnType::Bool, ColumnType::Int, ColumnType::Text, ColumnType::Blob, ColumnType::Uuid];
+
+    /// Strings of few letters, so that prefixes and zeros are common.
+    fn value(kind: ColumnType) -> BoxedStrategy<Value> {
+        match kind {
+            ColumnType::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
+            ColumnType::Int => prop_oneof![any::<i64>(), -3_i64..3].prop_map(Value::Int).boxed(),
+            ColumnType::Text => "[\u{0}\u{1}aé\u{10FFFF}]{0,5}".prop_map(Value::Text).boxed(),
+            ColumnType::Blob => proptest::collection::vec(prop::sample::select(vec![0, 1, 0xFE, 0xFF]), 0..5)
+                .prop_map(|bytes| Value::Blob(bytes.into()))
+                .boxed(),
+            ColumnType::Uuid => any::<[u8; 16]>().prop_map(Value::Uuid).boxed(),
+        }
+    }
+
+    /// Columns of random types and orders with two keys of them.
+    fn keys() -> impl Strategy<Value = (Vec<Column>, Key, Key)> {
+        proptest::collection::vec((0..KINDS.len(), any::<bool>()), 1..5).prop_flat_map(|shape| {
+            let columns: Vec<Column> = shape
+                .iter()
+                .map(|(kind, descending)| {
+                    let make = if *descending { Column::descending } else { Column::new };
+                    make("column", KINDS[*kind])
+                })
+                .collect();
+            let key: Vec<_> = columns.iter().map(|column| value(column.kind)).collect();
+            (Just(columns), key.clone(), key)
+        })
+    }
+
+    fn encode(columns: &[Column], key: &Key) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (value, column) in key.iter().zip(columns) {
+            push_value(&mut out, value, column.order);
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_read_back((columns, key, _) in keys()) {
+            let encoded = encode(&columns, &key);
+            let mut rest = encoded.as_slice();
+            prop_assert_eq!(read_columns(&mut rest, &columns, true), Ok(key));
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn bytes_order_as_the_keys_do((columns, left, right) in keys()) {
+            let expected = left.iter().zip(&right).zip(&columns).map(|((left, right), column)| match column.order {
+                Order::Ascending => left.cmp(right),
+                Order::Descending => right.cmp(left),
+            });
+            let expected = expected.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then);
+            prop_assert_eq!(encode(&columns, &left).cmp(&encode(&columns, &right)), expected);
+        }
+
+        #[test]
+        fn a_prefix_of_a_key_is_a_prefix_of_its_bytes((columns, key, _) in keys(), cut in any::<prop::sample::Index>()) {
+            let prefix = key[..cut.index(key.len())].to_vec();
+            prop_assert!(encode(&columns, &key).starts_with(&encode(&columns, &prefix)));
+        }
+
+        #[test]
+        fn any_bytes_are_a_key_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..40), (columns, _, _) in keys()) {
+            let mut rest = bytes.as_slice();
+            if let Ok(key) = read_columns(&mut rest, &columns, true) {
+                prop_assert_eq!(encode(&columns, &key), bytes[..bytes.len() - rest.len()].to_vec());
+            }
+        }
+    }
+}

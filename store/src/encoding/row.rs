@@ -131,3 +131,77 @@ fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], &'static str>
     *rest = left;
     Ok(taken)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const COLUMNS: [Column; 5] = [
+        Column::new("flag", ColumnType::Bool),
+        Column::new("count", ColumnType::Int),
+        Column::new("label", ColumnType::Text),
+        Column::new("bytes", ColumnType::Blob),
+        Column::new("id", ColumnType::Uuid),
+    ];
+
+    fn columns() -> impl Strategy<Value = Vec<Value>> {
+        let or_null = |value: BoxedStrategy<Value>| prop_oneof![Just(Value::Null), value];
+        (
+            or_null(any::<bool>().prop_map(Value::Bool).boxed()),
+            or_null(any::<i64>().prop_map(Value::Int).boxed()),
+            or_null(any::<String>().prop_map(Value::Text).boxed()),
+            or_null(any::<Vec<u8>>().prop_map(|bytes| Value::Blob(bytes.into())).boxed()),
+            or_null(any::<[u8; 16]>().prop_map(Value::Uuid).boxed()),
+        )
+            .prop_map(|(flag, count, label, bytes, id)| vec![flag, count, label, bytes, id])
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_read_back(timestamp_us in any::<i64>(), values in columns()) {
+            let mut stored = Vec::new();
+            push_row(&mut stored, timestamp_us, &values);
+            let (read_us, encoded) = split_row(&stored).expect("a stored row");
+            prop_assert_eq!(read_us, timestamp_us);
+            prop_assert_eq!(read_columns(&COLUMNS, encoded), Ok(values));
+        }
+
+        #[test]
+        fn appended_columns_read_as_null(values in columns(), declared in 0..=COLUMNS.len()) {
+            let mut encoded = Vec::new();
+            push_columns(&mut encoded, &values[..declared]);
+            let mut expected = values[..declared].to_vec();
+            expected.resize(COLUMNS.len(), Value::Null);
+            prop_assert_eq!(read_columns(&COLUMNS, &encoded), Ok(expected.clone()));
+            let mut again = Vec::new();
+            push_columns(&mut again, &expected);
+            prop_assert_eq!(again, encoded);
+        }
+
+        #[test]
+        fn any_bytes_are_columns_or_an_error(bytes in any::<Vec<u8>>()) {
+            let _ = split_row(&bytes);
+            if let Ok(values) = read_columns(&COLUMNS, &bytes) {
+                prop_assert_eq!(values.len(), COLUMNS.len());
+            }
+        }
+    }
+
+    #[test]
+    fn stored_bytes_stay_as_they_are() {
+        let values = [
+            Value::Bool(true),
+            Value::Int(-300),
+            Value::Text("é".to_owned()),
+            Value::Null,
+            Value::Uuid([1; 16]),
+        ];
+        let mut stored = Vec::new();
+        push_row(&mut stored, 258, &values);
+        let header = [1, 0, 0, 0, 0, 0, 0, 1, 2].as_slice();
+        let expected = [header, &[2], &[3, 0xD7, 0x04], &[4, 2, 0xC3, 0xA9], &[0], &[6], &[1; 16]].concat();
+        assert_eq!(stored, expected);
+    }
+}
