@@ -1,0 +1,236 @@
+//! The one typed configuration: defaults < file < `TIDEWHEEL_*` < flags. Where each layer comes from is in `layers`.
+
+mod layers;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tidewheel_schemas::Name;
+
+pub use layers::{FILE, Layer, Sources};
+
+/// Largest label of a datacenter: run ids carry 12 bits of it.
+pub const DATACENTER_LABEL_MAX: u16 = 0x0fff;
+/// Most partitions one node may be given.
+pub const PARTITIONS_MAX: u32 = 1_024;
+
+/// Everything a node can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Folder of the embedded log and store.
+    pub data_dir: PathBuf,
+    /// Address of the HTTP API; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Keep everything in memory and nothing on disk.
+    pub ephemeral: bool,
+    /// Partitions of a log that is created; an existing log must have as many.
+    pub partitions: u32,
+    /// Name of this datacenter, a part of its topics' names.
+    pub datacenter: Name,
+    /// Label of this datacenter in run ids, 0 to 4095.
+    pub datacenter_label: u16,
+    /// First part of every topic's name.
+    pub prefix: Name,
+    /// What an acknowledged append survives.
+    pub durability: Durability,
+    /// Records the views may be behind the log before new work is answered with 429.
+    pub max_lag: u64,
+    /// Steps that may run at once in this process.
+    pub steps_max: usize,
+    /// The namespaces that exist.
+    pub namespaces: BTreeSet<Name>,
+    /// What is logged: directives such as `info,tidewheel_ingest=debug`.
+    pub log_filter: String,
+    /// How it is logged, to standard error.
+    pub log_format: LogFormat,
+}
+
+/// What an acknowledged append survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// A loss of power.
+    #[default]
+    Fsync,
+    /// The end of the process only.
+    Os,
+}
+
+impl Durability {
+    /// The word used in configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fsync => "fsync",
+            Self::Os => "os",
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One line for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A key nobody knows.
+    #[error("{source_name}: `{key}` is not a setting{}", suggest(.suggestion.as_deref()))]
+    UnknownKey {
+        /// Where it stands: a file, the environment.
+        source_name: String,
+        /// The key as written.
+        key: String,
+        /// The setting that was probably meant.
+        suggestion: Option<String>,
+    },
+    /// A value that does not fit its key.
+    #[error("{source_name}: `{key}`: {what}")]
+    Invalid {
+        /// Where it stands.
+        source_name: String,
+        /// The key, or what is known of it.
+        key: String,
+        /// What is wrong and what would be right.
+        what: String,
+    },
+    /// The file could not be read.
+    #[error("the configuration file {path} cannot be read: {what}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        what: String,
+    },
+    /// Listening beyond this machine without tokens.
+    #[error(
+        "`listen` is {0}, which other machines can reach, and this build has no access tokens yet: anybody could \
+         start and end runs; listen on a loopback address such as 127.0.0.1:7400 and put a proxy that asks who is \
+         there in front of it"
+    )]
+    NotLoopback(SocketAddr),
+}
+
+fn suggest(suggestion: Option<&str>) -> String {
+    match suggestion {
+        Some(known) => format!("; did you mean `{known}`?"),
+        None => format!("; the settings are {}", layers::keys().join(", ")),
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from(".tidewheel"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            ephemeral: false,
+            partitions: 4,
+            datacenter: name("local"),
+            datacenter_label: 0,
+            prefix: name("tidewheel"),
+            durability: Durability::Fsync,
+            max_lag: 100_000,
+            steps_max: 1_024,
+            namespaces: BTreeSet::from([name("default")]),
+            log_filter: "warn,tidewheel=info".to_owned(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a name that follows the rule of names")
+}
+
+impl Config {
+    /// Reads every layer and checks the outcome.
+    ///
+    /// # Errors
+    /// When a layer cannot be read, holds an unknown key or a value that does not fit, or when the outcome is
+    /// refused by [`Config::check`].
+    pub fn load(sources: Sources) -> Result<Self, ConfigError> {
+        let config = layers::read(sources)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what types cannot say. A node that is given a configuration checks it again.
+    ///
+    /// # Errors
+    /// When a number is out of its range, no namespace exists, or `listen` is not a loopback address.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let invalid = |key: &str, what: String| {
+            Err(ConfigError::Invalid { source_name: "configuration".to_owned(), key: key.to_owned(), what })
+        };
+        if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
+            return invalid("partitions", format!("{} given; give 1 to {PARTITIONS_MAX}", self.partitions));
+        }
+        if self.datacenter_label > DATACENTER_LABEL_MAX {
+            let what = format!("{} given; give 0 to {DATACENTER_LABEL_MAX}", self.datacenter_label);
+            return invalid("datacenter_label", what);
+        }
+        if self.max_lag == 0 {
+            return invalid("max_lag", "0 given; at least 1 record must be allowed".to_owned());
+        }
+        if self.steps_max == 0 {
+            return invalid("steps_max", "0 given; at least 1 step must be allowed".to_owned());
+        }
+        if self.namespaces.is_empty() {
+            return invalid("namespaces", "none given; a node needs at least one, such as `default`".to_owned());
+        }
+        if !self.listen.ip().is_loopback() {
+            return Err(ConfigError::NotLoopback(self.listen));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_accepted() {
+        assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn an_address_other_machines_reach_is_refused() {
+        for listen in ["0.0.0.0:7400", "192.168.0.7:7400", "[::]:7400"] {
+            let listen: SocketAddr = listen.parse().expect(listen);
+            let config = Config { listen, ..Config::default() };
+            assert_eq!(config.check(), Err(ConfigError::NotLoopback(listen)));
+        }
+        for listen in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:7400"] {
+            let config = Config { listen: listen.parse().expect(listen), ..Config::default() };
+            assert_eq!(config.check(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_name_their_key() {
+        let with = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            match config.check() {
+                Err(ConfigError::Invalid { key, .. }) => key,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(with(|config| config.partitions = 0), "partitions");
+        assert_eq!(with(|config| config.partitions = 2_000), "partitions");
+        assert_eq!(with(|config| config.datacenter_label = 4_096), "datacenter_label");
+        assert_eq!(with(|config| config.max_lag = 0), "max_lag");
+        assert_eq!(with(|config| config.steps_max = 0), "steps_max");
+        assert_eq!(with(|config| config.namespaces.clear()), "namespaces");
+    }
+}
