@@ -34,9 +34,14 @@ impl<S: Sync> FromRequest<S> for JsonBody {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        require_content_type(&parts.headers, is_json, "application/json")?;
+        require_json(&parts.headers)?;
         read_body(&parts.headers, body, JSON_BODY_BYTES_MAX).await.map(Self)
     }
+}
+
+/// Refuses a request whose body is not announced as JSON.
+pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    require_content_type(headers, is_json, "application/json")
 }
 
 fn is_json(essence: &str) -> bool {
@@ -253,7 +258,7 @@ mod tests {
         let deep = format!(r#"{{"name":"a","input":{}{}}}"#, "[".repeat(200), "]".repeat(200));
         assert_eq!(problem(&deep).1, "invalid_json");
         let error = parse_json::<Sample<'_>>(b"{\n  \"name\": tru}").unwrap_err();
-        assert_eq!((error.details().line, error.details().column), (Some(2), Some(15)));
+        assert_eq!((error.details().line, error.details().column), (Some(2), Some(14)));
     }
 
     #[test]

@@ -1,1 +1,16 @@
-//! ingest
+//! The left edge: the producer HTTP API, from a request to an appended record and the fold's verdict on it.
+//!
+//! What a record does is decided by the fold; reading views is the projector's.
+
+pub mod command;
+pub mod http;
+pub mod producer;
+pub mod server;
+pub mod start;
+pub mod state;
+mod submit;
+pub mod verdicts;
+
+pub use producer::{LogProducer, Producer};
+pub use state::{Ingest, Settings};
+pub use verdicts::Waiters;

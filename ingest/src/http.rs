@@ -1,0 +1,75 @@
+//! The routes of this crate and how a whole face is put together. What they do lies in the files below.
+
+pub mod batch;
+pub mod commands;
+pub mod docs;
+pub mod health;
+pub mod runs;
+pub mod schemas;
+
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderValue, StatusCode};
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tidewheel_api::{Code, Problem, fallback};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::state::Ingest;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tidewheel",
+        description = "Durable workflows whose only source of truth is a message log. Every error is a problem \
+                       (RFC 9457) with a stable `code`.",
+    ),
+    tags(
+        (name = "runs", description = "Start, read and steer executions of workflows"),
+        (name = "schemas", description = "Read-only Schema Registry, for Confluent's clients"),
+        (name = "node", description = "Health and metrics"),
+    )
+)]
+struct Document;
+
+/// Every route of this crate, described.
+pub fn router(ingest: Ingest) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(runs::start))
+        .routes(routes!(batch::start_batch))
+        .routes(routes!(commands::signal))
+        .routes(routes!(commands::cancel))
+        .routes(routes!(commands::terminate))
+        .routes(routes!(commands::resume))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .merge(schemas::router())
+        .with_state(ingest)
+}
+
+/// Puts the face together: the routes given, `/openapi.json` and `/docs` describing them, problems for everything else.
+pub fn finish(router: OpenApiRouter) -> Router {
+    let (router, document) = router.split_for_parts();
+    router
+        .merge(docs::router(&document))
+        .fallback(fallback::not_found)
+        .method_not_allowed_fallback(fallback::method_not_allowed)
+        .layer(fallback::catch_panic())
+}
+
+/// A JSON answer.
+pub(crate) fn json(status: StatusCode, answer: &impl Serialize) -> Response {
+    let mut body = Vec::with_capacity(512);
+    match serde_json::to_writer(&mut body, answer) {
+        Ok(()) => {
+            let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            (status, content_type, body).into_response()
+        }
+        Err(error) => {
+            Problem::new(Code::Internal, format!("the answer cannot be written: {error}")).into_response()
+        }
+    }
+}

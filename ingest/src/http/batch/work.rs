@@ -1,0 +1,244 @@
+//! The work of one batch: chunks of lines are prepared, appended once per partition, and answered in order.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::future::join_all;
+use tidewheel_api::body::JSON_BODY_BYTES_MAX;
+use tidewheel_api::{Code, Principal, Problem};
+use tidewheel_engine::Verdict;
+use tidewheel_log::Appending;
+use tidewheel_schemas::limit::RECORD_BYTES_MAX;
+use tidewheel_schemas::{Name, NewRecord, RunId};
+use tokio::sync::mpsc;
+use tokio::time::timeout_at;
+
+use super::lines::{Line, Lines};
+use super::{BATCH_LINES_MAX, LineAnswer};
+use crate::state::Ingest;
+use crate::submit::{Asker, Prepared, append_failed, refusal};
+use crate::verdicts::VerdictWaiter;
+
+/// Most lines of one chunk.
+const CHUNK_LINES_MAX: usize = 1_000;
+
+/// A chunk takes no further line once it holds this many bytes.
+const CHUNK_BYTES_MAX: usize = RECORD_BYTES_MAX;
+
+/// Chunks that are on their way to the log or the fold while the next one is read.
+const CHUNKS_IN_FLIGHT_MAX: usize = 3;
+
+pub(super) struct Work {
+    pub(super) ingest: Ingest,
+    pub(super) namespace: Name,
+    pub(super) principal: Principal,
+    pub(super) idempotency_key: Option<Box<str>>,
+    pub(super) traceparent: Option<String>,
+    /// Has room for every answer.
+    pub(super) answers: mpsc::Sender<Bytes>,
+}
+
+/// A line on its way.
+enum Pending {
+    Refused(Problem),
+    Appended { run_id: RunId, partition: u32, index: i64, waiter: VerdictWaiter },
+}
+
+/// Lines that were submitted together.
+struct Chunk {
+    lines: Vec<(usize, Pending)>,
+    appends: BTreeMap<u32, Appending>,
+    began: Instant,
+}
+
+/// Lines that are read but not submitted.
+#[derive(Default)]
+struct Reading {
+    lines: Vec<(usize, Result<Prepared, Problem>)>,
+    bytes: usize,
+}
+
+impl Work {
+    /// Reads the body to its end; nobody waits for it but who reads the answers.
+    pub(super) async fn run(self, body: Body) {
+        let mut lines = Lines::new(body);
+        let mut flying = VecDeque::new();
+        let mut number = 0;
+        let mut count = 0;
+        let mut over = false;
+        while !over {
+            let mut reading = Reading::default();
+            // The client may be waiting for answers before it sends more.
+            let mut next = match lines.ready() {
+                Some(line) => line,
+                None => {
+                    while let Some(chunk) = flying.pop_front() {
+                        self.settle(chunk).await;
+                    }
+                    lines.next().await
+                }
+            };
+            loop {
+                number += 1;
+                over = !self.read(next, number, &mut count, &mut reading);
+                if over || reading.lines.len() >= CHUNK_LINES_MAX || reading.bytes >= CHUNK_BYTES_MAX {
+                    break;
+                }
+                match lines.ready() {
+                    Some(line) => next = line,
+                    None => break,
+                }
+            }
+            if self.answers.is_closed() {
+                return;
+            }
+            if flying.len() >= CHUNKS_IN_FLIGHT_MAX
+                && let Some(chunk) = flying.pop_front()
+            {
+                self.settle(chunk).await;
+            }
+            flying.push_back(self.submit(reading));
+        }
+        for chunk in flying {
+            self.settle(chunk).await;
+        }
+    }
+
+    /// Takes one line; false if it was the last.
+    fn read(&self, line: Line, number: usize, count: &mut usize, reading: &mut Reading) -> bool {
+        let prepared = match line {
+            Line::End => return false,
+            Line::Broken(problem) => {
+                reading.lines.push((number, Err(problem)));
+                return false;
+            }
+            Line::Text(text) if text.trim_ascii().is_empty() => return true,
+            Line::Text(_) | Line::TooLong if *count >= BATCH_LINES_MAX => {
+                let detail = format!(
+                    "a batch has at most {BATCH_LINES_MAX} lines; this one and all after it were not read, send them as another batch"
+                );
+                reading.lines.push((number, Err(Problem::new(Code::BatchTooLong, detail))));
+                return false;
+            }
+            Line::TooLong => Err(Problem::new(
+                Code::BodyTooLarge,
+                format!("the line is over the limit of {JSON_BODY_BYTES_MAX} bytes; send less"),
+            )),
+            Line::Text(text) => {
+                reading.bytes += text.len();
+                self.prepare(&text, number)
+            }
+        };
+        *count += 1;
+        reading.lines.push((number, prepared));
+        true
+    }
+
+    fn prepare(&self, text: &Bytes, number: usize) -> Result<Prepared, Problem> {
+        let asker = Asker {
+            namespace: &self.namespace,
+            principal: self.principal.clone(),
+            traceparent: self.traceparent.clone(),
+            idempotency_key: self.idempotency_key.as_deref().map(|key| Cow::Owned(format!("{key}#{number}"))),
+        };
+        self.ingest.prepare_start(&asker, text)
+    }
+
+    fn submit(&self, reading: Reading) -> Chunk {
+        let mut records: BTreeMap<u32, Vec<NewRecord>> = BTreeMap::new();
+        let began = Instant::now();
+        let admitted = self.ingest.admit();
+        let lines = reading
+            .lines
+            .into_iter()
+            .map(|(number, prepared)| {
+                let pending = prepared.and_then(|prepared| {
+                    admitted.clone()?;
+                    let Prepared { run_id, event_id, partition, record } = prepared;
+                    self.ingest.position(partition, 0)?;
+                    let batch = records.entry(partition).or_default();
+                    let index = i64::try_from(batch.len()).unwrap_or(i64::MAX);
+                    batch.push(record);
+                    let waiter = self.ingest.0.waiters.expect(event_id);
+                    Ok(Pending::Appended { run_id, partition, index, waiter })
+                });
+                (number, pending.unwrap_or_else(Pending::Refused))
+            })
+            .collect();
+        // Every waiter is registered by now, so no verdict is missed.
+        let append = |(partition, batch)| (partition, self.ingest.0.producer.append(partition, batch));
+        Chunk { lines, appends: records.into_iter().map(append).collect(), began }
+    }
+
+    async fn settle(&self, chunk: Chunk) {
+        let (partitions, appends): (Vec<u32>, Vec<Appending>) = chunk.appends.into_iter().unzip();
+        let first: BTreeMap<u32, Result<i64, Problem>> = partitions
+            .into_iter()
+            .zip(join_all(appends).await)
+            .map(|(partition, appended)| (partition, appended.map_err(|error| append_failed(&error))))
+            .collect();
+        let meters = &self.ingest.0.meters;
+        meters.append_failed.increment(first.values().filter(|appended| appended.is_err()).count() as u64);
+        meters.append_seconds.record(chunk.began.elapsed());
+        let deadline = chunk.began + self.ingest.0.settings.verdict_timeout;
+        let mut out = Vec::with_capacity(chunk.lines.len() * 192);
+        for (number, pending) in chunk.lines {
+            let answer = match pending {
+                Pending::Refused(problem) => LineAnswer::problem(number, problem),
+                Pending::Appended { run_id, partition, index, waiter } => match first.get(&partition) {
+                    Some(Ok(offset)) => {
+                        let judged = self.judge(&waiter, partition, offset + index, deadline).await;
+                        let (outcome, status, position, problem) = judged;
+                        LineAnswer { line: number, run_id: Some(run_id), outcome, status, position, problem }
+                    }
+                    Some(Err(problem)) => {
+                        LineAnswer { run_id: Some(run_id), ..LineAnswer::problem(number, problem.clone()) }
+                    }
+                    None => LineAnswer::problem(
+                        number,
+                        Problem::new(Code::Internal, "the line was appended nowhere; report this"),
+                    ),
+                },
+            };
+            if serde_json::to_writer(&mut out, &answer).is_ok() {
+                out.push(b'\n');
+            }
+        }
+        // There is room for every chunk, so this waits for nobody; an error means that nobody listens any more.
+        let _ = self.answers.send(out.into()).await;
+    }
+
+    async fn judge(
+        &self,
+        waiter: &VerdictWaiter,
+        partition: u32,
+        offset: i64,
+        deadline: Instant,
+    ) -> (Option<&'static str>, Option<&'static str>, Option<tidewheel_schemas::Position>, Option<Problem>)
+    {
+        let meters = &self.ingest.0.meters;
+        meters.appended.increment(1);
+        let position = match self.ingest.position(partition, offset) {
+            Ok(position) => position,
+            Err(problem) => return (None, None, None, Some(problem)),
+        };
+        let Ok(outcome) = timeout_at(deadline.into(), waiter.at(offset)).await else {
+            meters.pending.increment(1);
+            return (Some("pending"), None, Some(position), None);
+        };
+        meters.count(outcome.verdict);
+        if let Some(problem) = refusal(outcome.verdict, position) {
+            return (None, None, Some(position), Some(problem));
+        }
+        let word = match outcome.verdict {
+            Verdict::Parked => "parked",
+            Verdict::Skipped => "pending",
+            Verdict::Duplicate(_) => "duplicate",
+            Verdict::Accepted | Verdict::Rejected(_) | Verdict::Stale => "accepted",
+        };
+        (Some(word), outcome.run.map(|run| run.status.as_str()), Some(position), None)
+    }
+}

@@ -1,0 +1,146 @@
+//! `POST /v1/namespaces/{ns}/runs`: starts a run. Reading runs is the projector's.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use tidewheel_api::{
+    DurationParameter, Idempotency, JsonBody, Namespace, Principal, Problem, Query, RunAnswer, Traceparent,
+};
+use tidewheel_engine::Verdict;
+use tidewheel_schemas::{Position, RunId};
+use tokio::time::timeout_at;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::http::json;
+use crate::start::StartRun;
+use crate::state::Ingest;
+use crate::submit::{Asker, refusal};
+use crate::verdicts::RunWatcher;
+
+/// Parameters of a start.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct StartParameters {
+    /// Wait this long for the run's result, such as `500ms`, `30s` or `2m`; at most `5m`.
+    #[param(value_type = Option<String>, example = "30s")]
+    wait: Option<DurationParameter>,
+}
+
+/// A record that is durable in the log, but that the fold has not judged yet.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PendingAnswer {
+    /// The run it is about.
+    #[schema(value_type = String, format = Uuid)]
+    pub run_id: RunId,
+    /// Always `pending`.
+    pub status: &'static str,
+    /// Where the record lies: read the run with it as `at_least` to learn its fate.
+    #[schema(value_type = String)]
+    pub position: Position,
+}
+
+impl PendingAnswer {
+    pub(crate) fn new(run_id: RunId, position: Position) -> Self {
+        Self { run_id, status: "pending", position }
+    }
+}
+
+/// Start a run.
+///
+/// Answers once the start is durable and judged. With `wait`, answers with the result, or with 202 and the run's
+/// state when the time is up. A retry with the same `Idempotency-Key`, or another start with the same `key`,
+/// answers with the run that exists.
+#[utoipa::path(
+    post,
+    path = "/v1/namespaces/{ns}/runs",
+    tag = "runs",
+    operation_id = "start_run",
+    params(
+        ("ns" = String, Path, description = "The namespace, for example `default`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes retries the same event; 1 to 512 printable characters"),
+        StartParameters,
+    ),
+    request_body = StartRun,
+    responses(
+        (status = 201, description = "The run was started", body = RunAnswer),
+        (status = 200, description = "The run existed already, or ended within `wait`", body = RunAnswer),
+        (status = 202, description = "Time is up: the run's state, or where the unjudged start lies", body = RunAnswer),
+        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Not possible now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn start(
+    State(ingest): State<Ingest>,
+    Namespace(namespace): Namespace,
+    Query(parameters): Query<StartParameters>,
+    principal: Principal,
+    Idempotency(idempotency_key): Idempotency,
+    Traceparent(traceparent): Traceparent,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    ingest.admit()?;
+    let asker = Asker {
+        namespace: &namespace,
+        principal,
+        traceparent,
+        idempotency_key: idempotency_key.as_deref().map(Cow::Borrowed),
+    };
+    let prepared = ingest.prepare_start(&asker, &body.0)?;
+    let run_id = prepared.run_id;
+    let deadline = Instant::now() + parameters.wait.map_or(ingest.0.settings.verdict_timeout, |wait| wait.0);
+    // Before the append, so that no end is missed.
+    let watcher = parameters.wait.map(|_| ingest.0.waiters.watch(run_id));
+    let judged = ingest.submit(prepared, deadline).await?;
+    let position = judged.position;
+    let Some(outcome) = judged.outcome else {
+        return Ok(json(StatusCode::ACCEPTED, &PendingAnswer::new(run_id, position)));
+    };
+    if let Some(problem) = refusal(outcome.verdict, position) {
+        return Err(problem.instance(run_id.to_string()));
+    }
+    let Some(run) = outcome.run else {
+        return Ok(json(StatusCode::ACCEPTED, &PendingAnswer::new(run_id, position)));
+    };
+    let status = match outcome.verdict {
+        Verdict::Parked | Verdict::Skipped => StatusCode::ACCEPTED,
+        Verdict::Accepted => StatusCode::CREATED,
+        Verdict::Duplicate(_) | Verdict::Rejected(_) | Verdict::Stale => StatusCode::OK,
+    };
+    match watcher {
+        Some(watcher) if !run.status.is_finished() => {
+            let (status, answer) =
+                follow(&ingest, &watcher, deadline, RunAnswer::new(&run, None, position)).await;
+            Ok(json(status, &answer))
+        }
+        Some(_) => Ok(json(StatusCode::OK, &ingest.answer(&run, position).await?)),
+        None => Ok(json(status, &ingest.answer(&run, position).await?)),
+    }
+}
+
+/// Waits for a run's end until the deadline or until the node stops.
+async fn follow(
+    ingest: &Ingest,
+    watcher: &RunWatcher,
+    deadline: Instant,
+    started: RunAnswer,
+) -> (StatusCode, RunAnswer) {
+    let shown = |standing: crate::verdicts::Standing| {
+        let offset = standing.offset.max(started.position.offset);
+        let position = Position { offset, ..started.position };
+        RunAnswer::new(&standing.run, standing.output.as_ref(), position)
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = timeout_at(deadline.into(), watcher.finished()) => ended.ok(),
+        () = ingest.0.settings.stopping.cancelled() => None,
+    };
+    match ended {
+        Some(standing) => (StatusCode::OK, shown(standing)),
+        None => (StatusCode::ACCEPTED, watcher.newest().map(shown).unwrap_or(started)),
+    }
+}
