@@ -138,9 +138,9 @@ impl StateStore for MemoryStore {
         let bounds: (Bound<&[u8]>, Bound<&[u8]>) =
             (range.from.as_ref().map(Vec::as_slice), range.to.as_ref().map(Vec::as_slice));
         let rows = stored.rows.range::<[u8], _>(bounds);
-        let mut rows: Box<dyn Iterator<Item = _> + Send> =
+        let rows: Box<dyn Iterator<Item = _> + Send> =
             if scan.reverse { Box::new(rows.rev()) } else { Box::new(rows) };
-        while let Some((row_key, stored)) = rows.next() {
+        for (row_key, stored) in rows {
             if !page.push(row_key, stored)? {
                 break;
             }

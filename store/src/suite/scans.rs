@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::tables::{ENTITY, EVERY_KEY, INDEX, entry, header, part};
 use super::{GENERATION, Numbers, dump, everything, partition, set, text};
-use crate::{Order, Row, RowKey, Scan, StateStore, StoreError, Value, Write};
+use crate::{Key, Order, Row, RowKey, Scan, StateStore, StoreError, Value, Write};
 
 fn names(rows: &[Row]) -> Vec<String> {
     rows.iter()
@@ -50,7 +50,7 @@ pub async fn ranges_take_prefixes(store: &dyn StateStore) {
     let day = |day| Some(vec![Value::Int(day)]);
     let offset = |day, offset| Some(vec![Value::Int(day), Value::Int(offset)]);
     let second = ["2/2/b", "2/2/a", "2/2/", "2/1/b", "2/1/a", "2/1/"];
-    let cases: [(Option<Vec<Value>>, Option<Vec<Value>>, &[&str]); 8] = [
+    let cases: [(Option<Key>, Option<Key>, &[&str]); 8] = [
         (day(2), day(3), &second),
         (offset(2, 2), offset(2, 1), &second[..3]),
         (offset(2, 1), day(3), &second[3..]),
