@@ -2,6 +2,13 @@
 //!
 //! What a record does is said in `engine`; how rows are kept, in `store`. Here is what the rows mean.
 
+pub mod chunk;
 mod columns;
+pub mod follow;
 pub mod load;
 pub mod views;
+pub mod writer;
+
+pub use follow::{Follower, Followers};
+pub use load::Views;
+pub use writer::{Projector, ProjectorError, ProjectorOptions};

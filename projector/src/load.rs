@@ -99,7 +99,7 @@ impl Views {
         self.store.scan(self.generation, table, &scan).await
     }
 
-    async fn each(
+    pub(crate) async fn each(
         &self,
         table: &'static TableSchema,
         partition: Vec<Value>,

@@ -1,0 +1,190 @@
+//! The loop of the projector's thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidewheel_engine::Control;
+use tidewheel_store::{StoreError, WriteSet};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
+
+use super::{Command, Meters, Opened, Progress, ProjectorError, ProjectorOptions, open};
+use crate::chunk::{Chunk, Live};
+use crate::load::Views;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+struct Partition {
+    control: Control,
+    live: Live,
+    chunk: Option<Chunk>,
+    progress: Arc<Progress>,
+}
+
+pub(super) struct Worker {
+    views: Views,
+    partitions: Vec<Partition>,
+    options: ProjectorOptions,
+    wake: Arc<Notify>,
+    failed: watch::Sender<Option<ProjectorError>>,
+    meters: Meters,
+    /// When the oldest record of the open chunks came in.
+    opened: Option<Instant>,
+    records: usize,
+    /// Room in the queue that what is in the open chunks takes up.
+    room: Vec<OwnedSemaphorePermit>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        views: Views,
+        opened: Vec<Opened>,
+        progress: Vec<Arc<Progress>>,
+        options: ProjectorOptions,
+        wake: Arc<Notify>,
+        failed: watch::Sender<Option<ProjectorError>>,
+    ) -> Self {
+        let partitions = opened
+            .into_iter()
+            .zip(progress)
+            .map(|(Opened { control, live }, progress)| Partition { control, live, chunk: None, progress })
+            .collect();
+        let meters = Meters::new();
+        Self { views, partitions, options, wake, failed, meters, opened: None, records: 0, room: Vec::new() }
+    }
+
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let reason = match self.work(&mut commands).await {
+            Ok(done) => {
+                if let Some(done) = done {
+                    let _ = done.send(());
+                }
+                ProjectorError::Closed
+            }
+            Err(error) => {
+                tracing::error!(%error, "the projector stopped");
+                error
+            }
+        };
+        self.failed.send_replace(Some(reason));
+    }
+
+    async fn work(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Result<Option<tokio::sync::oneshot::Sender<()>>, ProjectorError> {
+        loop {
+            let closing = self.opened.map(|opened| tokio::time::Instant::from_std(opened + self.options.linger));
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Batch { partition, transitions, control, _room }) => {
+                        self.take(partition, &transitions, &control, _room);
+                    }
+                    Some(Command::Reload { partition, done }) => {
+                        self.write().await?;
+                        let reloaded = self.reload(partition).await;
+                        let _ = done.send(reloaded);
+                        continue;
+                    }
+                    Some(Command::Stop { done }) => {
+                        self.write().await?;
+                        return Ok(Some(done));
+                    }
+                    None => {
+                        self.write().await?;
+                        return Ok(None);
+                    }
+                },
+                () = sleep_until(closing) => {
+                    self.write().await?;
+                    continue;
+                }
+                () = self.wake.notified() => {}
+            }
+            if self.records >= self.options.records_max || (commands.is_empty() && self.is_wanted()) {
+                self.write().await?;
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        partition: u32,
+        transitions: &[tidewheel_engine::Transition],
+        control: &Control,
+        room: OwnedSemaphorePermit,
+    ) {
+        let Some(partition) = self.partitions.get_mut(partition as usize) else { return };
+        let chunk = partition.chunk.get_or_insert_with(|| Chunk::new(partition.control.clone()));
+        let before = chunk.records();
+        chunk.add(transitions, control, &partition.live);
+        self.records += chunk.records() - before;
+        self.room.push(room);
+        self.opened.get_or_insert_with(Instant::now);
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.partitions.iter().any(|partition| {
+            partition.chunk.as_ref().is_some_and(|chunk| partition.progress.is_wanted(chunk.last_offset()))
+        })
+    }
+
+    /// Closes the open chunks and writes them.
+    async fn write(&mut self) -> Result<(), ProjectorError> {
+        let Some(opened) = self.opened.take() else { return Ok(()) };
+        self.records = 0;
+        for partition in &mut self.partitions {
+            let Some(chunk) = partition.chunk.take() else { continue };
+            if chunk.records() == 0 {
+                continue;
+            }
+            let finished = chunk.finish(&mut partition.live, self.options.atomic);
+            let (began, rows) = (Instant::now(), finished.writes.iter().count());
+            write_until_done(&self.views, finished.writes, &self.meters).await?;
+            self.meters.written(finished.records, rows, began, opened);
+            for row in &finished.parked {
+                self.meters.parked.increment(1);
+                if let Some(on_parked) = &self.options.on_parked {
+                    on_parked(row.run_id, row.parked_at, &row.cause);
+                }
+            }
+            partition.control = finished.checkpoint.control;
+            partition.progress.publish(partition.control.clone());
+        }
+        self.room.clear();
+        Ok(())
+    }
+
+    async fn reload(&mut self, number: u32) -> Result<(), ProjectorError> {
+        let Opened { control, live } = open(&self.views, number).await?;
+        if let Some(partition) = self.partitions.get_mut(number as usize) {
+            (partition.control, partition.live) = (control, live);
+            partition.progress.publish(partition.control.clone());
+        }
+        Ok(())
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes, again and again while the store is unavailable: nothing may be skipped.
+async fn write_until_done(views: &Views, writes: WriteSet, meters: &Meters) -> Result<(), StoreError> {
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        match views.store().write(views.generation(), writes.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(StoreError::Unavailable(reason)) => {
+                meters.retries.increment(1);
+                tracing::warn!(reason, backoff_ms = backoff.as_millis() as u64, "the store is unavailable");
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
