@@ -129,7 +129,11 @@ impl Control {
         }
     }
 
-    pub(crate) fn log_created(&mut self, offset: i64, event: &tidewheel_schemas::event::LogCreated) -> Verdict {
+    pub(crate) fn log_created(
+        &mut self,
+        offset: i64,
+        event: &tidewheel_schemas::event::LogCreated,
+    ) -> Verdict {
         let (Ok(partitions), Ok(fold)) = (u32::try_from(event.partitions), u32::try_from(event.fold)) else {
             return Verdict::Rejected(Rejection::Void);
         };

@@ -22,7 +22,9 @@ pub const FOLD_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
     /// `FoldRaised` went past this build.
-    #[error("partition {partition} folds by version {fold} from offset {offset} on, this build knows {FOLD_VERSION}; upgrade this process")]
+    #[error(
+        "partition {partition} folds by version {fold} from offset {offset} on, this build knows {FOLD_VERSION}; upgrade this process"
+    )]
     Newer {
         /// The partition.
         partition: u32,
@@ -32,7 +34,9 @@ pub enum FoldError {
         fold: u32,
     },
     /// A record that is not the next one was given.
-    #[error("partition {partition}: record {found} was given where {expected} was due; this is a defect, restart the process")]
+    #[error(
+        "partition {partition}: record {found} was given where {expected} was due; this is a defect, restart the process"
+    )]
     OutOfOrder {
         /// The partition.
         partition: u32,
@@ -169,21 +173,26 @@ impl Fold {
         if let Err(rejection) = self.check_place(record, headers) {
             return Applied::nothing(Verdict::Rejected(rejection));
         }
-        match self.control.admit(headers) {
-            Verdict::Accepted => {}
-            verdict => return Applied::nothing(verdict),
+        let admitted = self.control.admit(headers);
+        if admitted != Verdict::Accepted {
+            return Applied::nothing(admitted);
         }
         let place = Place { offset: record.offset, log_time_us: self.control.log_time_us };
         let decoded = codec::decode(headers, &record.value);
         match (&headers.entity, decoded) {
-            (Entity::Partition(_), Ok((envelope, event))) => self.control_event(record.offset, &envelope, &event),
+            (Entity::Partition(_), Ok((envelope, event))) => {
+                self.control_event(record.offset, &envelope, &event)
+            }
             (Entity::Partition(_), Err(_)) => Applied::nothing(Verdict::Rejected(Rejection::Undecodable)),
             (Entity::Run(run_id), Ok((envelope, event))) => self.run_event(*run_id, place, &envelope, event),
-            (Entity::Run(run_id), Err(_)) => match (&headers.author, self.runs.get_mut(run_id)) {
+            (Entity::Run(run_id), Err(_)) => {
                 // The owner wrote something this build cannot read: applying what follows would be guessing.
-                (Author::Engine { .. }, Some(run)) => park(run, place),
-                _ => Applied::nothing(Verdict::Rejected(Rejection::Undecodable)),
-            },
+                if let (Author::Engine { .. }, Some(run)) = (&headers.author, self.runs.get_mut(run_id)) {
+                    park(run, place)
+                } else {
+                    Applied::nothing(Verdict::Rejected(Rejection::Undecodable))
+                }
+            }
         }
     }
 
@@ -195,7 +204,11 @@ impl Fold {
                 Entity::Partition(_) | Entity::Run(_) => Err(Rejection::Void),
             };
         };
-        if !registry::allowed(i32::try_from(self.control.fold).unwrap_or(i32::MAX), headers.event_type, headers.schema_id) {
+        if !registry::allowed(
+            i32::try_from(self.control.fold).unwrap_or(i32::MAX),
+            headers.event_type,
+            headers.schema_id,
+        ) {
             return Err(Rejection::NotInFold);
         }
         let here = match &headers.entity {
@@ -210,28 +223,25 @@ impl Fold {
     }
 
     fn control_event(&mut self, offset: i64, envelope: &Envelope, event: &Event) -> Applied {
-        let verdict = match event {
-            Event::LogCreated(created) => self.control.log_created(offset, created),
-            _ if self.control.log.is_none() => Verdict::Rejected(Rejection::Void),
-            Event::PartitionClaimed(claimed) => match &envelope.author {
-                Author::Candidate { process } => self.control.partition_claimed(offset, process, claimed),
-                Author::Ingest { .. } | Author::Engine { .. } | Author::Outbox { .. } => {
-                    Verdict::Rejected(Rejection::WrongAuthor)
-                }
-            },
-            Event::FoldRaised(raised) => self.control.fold_raised(raised),
-            Event::OutboxTrimmed(trimmed) => match u32::try_from(trimmed.index) {
-                Ok(index) => {
-                    let through = OutboxName { offset: trimmed.offset, index };
-                    return Applied {
-                        verdict: Verdict::Accepted,
-                        change: None,
-                        outbox: vec![OutboxChange::Trimmed(through)],
-                    };
-                }
-                Err(_) => Verdict::Rejected(Rejection::Undecodable),
-            },
-            _ => Verdict::Rejected(Rejection::Undecodable),
+        if let Event::OutboxTrimmed(trimmed) = event
+            && let Ok(index) = u32::try_from(trimmed.index)
+        {
+            let through = OutboxName { offset: trimmed.offset, index };
+            let outbox = vec![OutboxChange::Trimmed(through)];
+            return Applied { verdict: Verdict::Accepted, change: None, outbox };
+        }
+        let verdict = if let Event::LogCreated(created) = event {
+            self.control.log_created(offset, created)
+        } else if self.control.log.is_none() {
+            Verdict::Rejected(Rejection::Void)
+        } else if let (Event::PartitionClaimed(claimed), Author::Candidate { process }) =
+            (event, &envelope.author)
+        {
+            self.control.partition_claimed(offset, process, claimed)
+        } else if let Event::FoldRaised(raised) = event {
+            self.control.fold_raised(raised)
+        } else {
+            Verdict::Rejected(Rejection::Undecodable)
         };
         Applied::nothing(verdict)
     }

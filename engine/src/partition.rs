@@ -304,8 +304,11 @@ impl Partition {
     /// `open_work` in time.
     pub fn evict(&mut self, applied_offset: i64, horizon_us: i64) -> usize {
         let mut evicted = 0;
-        while let Some((offset, run_id)) = self.evictable.pop_front_if(|(offset, _)| *offset <= applied_offset) {
-            let busy = self.pending.contains(&run_id) || self.active.get(&run_id).is_some_and(|run| !run.is_idle());
+        while let Some((offset, run_id)) =
+            self.evictable.pop_front_if(|(offset, _)| *offset <= applied_offset)
+        {
+            let busy =
+                self.pending.contains(&run_id) || self.active.get(&run_id).is_some_and(|run| !run.is_idle());
             let Some(run) = self.fold.run(run_id) else { continue };
             // A newer record of the run stands further back in the queue.
             if busy || run.header.applied_offset > offset {

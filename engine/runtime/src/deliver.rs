@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, try_join_all};
 use parking_lot::Mutex;
-use tidewheel_engine::outbox::OutboxEntry;
 use tidewheel_engine::Control;
+use tidewheel_engine::outbox::OutboxEntry;
 use tidewheel_engine::partition::Partition;
 use tidewheel_log::{LogError, SharedLog};
 use tidewheel_schemas::event::RunSignaled;

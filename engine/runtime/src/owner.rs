@@ -65,7 +65,9 @@ pub enum OwnerError {
     #[error(transparent)]
     Fold(#[from] FoldError),
     /// The log does not hold what the checkpoint says it folded.
-    #[error("{partition}: the views were built from another log: at offset {offset} they folded event {expected}, the log holds {found}; rebuild the views from this log (delete the store folder) or restore the log")]
+    #[error(
+        "{partition}: the views were built from another log: at offset {offset} they folded event {expected}, the log holds {found}; rebuild the views from this log (delete the store folder) or restore the log"
+    )]
     CheckpointMismatch {
         /// The partition.
         partition: TopicPartition,
@@ -264,9 +266,10 @@ impl Reign {
         let transitions = self.partition.records(&records, clock::now_us())?;
         if transitions.iter().any(|transition| {
             transition.verdict == Verdict::Accepted
-                && transition.headers.as_ref().is_some_and(|headers| {
-                    matches!(headers.author, tidewheel_schemas::Author::Outbox { .. })
-                })
+                && transition
+                    .headers
+                    .as_ref()
+                    .is_some_and(|headers| matches!(headers.author, tidewheel_schemas::Author::Outbox { .. }))
         }) {
             self.sources.publish(self.partition.control());
         }

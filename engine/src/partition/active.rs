@@ -55,7 +55,8 @@ impl Partition {
         if run.header.status != RunStatus::Running || run.header.parked_at.is_some() {
             return false;
         }
-        let (Some(workflow), Some(start)) = (self.workflows.get(&run.header.workflow), run.history.first()) else {
+        let (Some(workflow), Some(start)) = (self.workflows.get(&run.header.workflow), run.history.first())
+        else {
             return false;
         };
         let mut machine = Machine::new(workflow.as_ref(), run_info(run), start);
@@ -98,7 +99,8 @@ impl Partition {
         self.effects.aborts.extend(output.aborts.into_iter().map(|location| (run_id, location)));
         let Some(active) = self.active.get_mut(&run_id) else { return };
         for launch in launches {
-            let cause = launch.after_proposals.checked_sub(1).and_then(|index| seqs.get(index).copied().flatten());
+            let cause =
+                launch.after_proposals.checked_sub(1).and_then(|index| seqs.get(index).copied().flatten());
             // Without a proposal before it in this output, its cause is at most the last one still unconfirmed.
             match cause.or(unconfirmed) {
                 Some(seq) => active.held.push_back((seq, launch)),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tidewheel_schemas::limit::SIGNALS_WAITING_MAX;
 use tidewheel_schemas::event::RunStarted;
+use tidewheel_schemas::limit::SIGNALS_WAITING_MAX;
 use tidewheel_schemas::{Author, Envelope, Event, Name, RunId};
 
 use super::digest::{PartKey, PartsDigest};
@@ -80,15 +80,20 @@ pub(crate) fn apply(run: &mut Run, place: Place, envelope: &Envelope, event: Eve
 }
 
 /// Applies one record to a run that does not exist: only a start creates it.
-pub(crate) fn create(run_id: RunId, place: Place, envelope: &Envelope, event: Event) -> (Applied, Option<Run>) {
-    match (event, &envelope.namespace) {
-        (Event::RunStarted(started), Some(namespace)) => {
-            let (applied, run) = start(run_id, namespace.clone(), place, envelope, started);
-            (applied, Some(run))
-        }
-        (Event::RunStarted(_), None) => (Applied::nothing(Verdict::Rejected(Rejection::Undecodable)), None),
-        _ => (Applied::nothing(Verdict::Rejected(Rejection::RunNotFound)), None),
-    }
+pub(crate) fn create(
+    run_id: RunId,
+    place: Place,
+    envelope: &Envelope,
+    event: Event,
+) -> (Applied, Option<Run>) {
+    let Event::RunStarted(started) = event else {
+        return (Applied::nothing(Verdict::Rejected(Rejection::RunNotFound)), None);
+    };
+    let Some(namespace) = envelope.namespace.clone() else {
+        return (Applied::nothing(Verdict::Rejected(Rejection::Undecodable)), None);
+    };
+    let (applied, run) = start(run_id, namespace, place, envelope, started);
+    (applied, Some(run))
 }
 
 /// Parks a run at a record no reader of this build can apply; nothing after it is applied until somebody retries.
@@ -119,10 +124,13 @@ fn apply_external(run: &mut Run, place: Place, envelope: &Envelope, event: Event
         // Final, so the same record is refused for ever the same way without being remembered.
         return Applied::unchanged(Verdict::Rejected(Rejection::RunFinished), run);
     }
-    let refusal = match &event {
-        Event::RunSignaled(_) if run.unread.len() >= SIGNALS_WAITING_MAX => Some(Rejection::TooManySignals),
-        Event::RunResumed(_) if run.header.status != RunStatus::Parked => Some(Rejection::NotParked),
-        _ => None,
+    let signals_full = run.unread.len() >= SIGNALS_WAITING_MAX;
+    let refusal = if matches!(event, Event::RunSignaled(_)) && signals_full {
+        Some(Rejection::TooManySignals)
+    } else if matches!(event, Event::RunResumed(_)) && run.header.status != RunStatus::Parked {
+        Some(Rejection::NotParked)
+    } else {
+        None
     };
     let before = Arc::clone(&run.header);
     let mut effects = Effects::default();
@@ -135,31 +143,25 @@ fn apply_external(run: &mut Run, place: Place, envelope: &Envelope, event: Event
     header.externals += 1;
     header.version += 1;
     let ordinal = header.externals;
-    match &event {
-        Event::RunSignaled(signal) => {
-            let unread = UnreadSignal {
-                ordinal,
-                offset: place.offset,
-                event_id: envelope.event_id,
-                name: signal.name.clone(),
-            };
-            header.parts.add(PartKey::Signal(ordinal), place.offset);
-            effects.parts.push(PartChange::Signal(ordinal, Some(unread.clone())));
-            run.unread.insert(ordinal, unread);
-        }
-        Event::RunCancelRequested(cancel) => {
-            header.reason.get_or_insert_with(|| cancel.reason.as_str().into());
-        }
-        Event::RunTerminated(terminate) => {
-            header.reason = Some(terminate.reason.as_str().into());
-            finish(run, place, envelope, RunStatus::Terminated, &mut effects);
-        }
-        Event::RunResumed(_) => {
-            header.status = RunStatus::Running;
-            header.divergence = None;
-            header.idle_seen = None;
-        }
-        _ => {}
+    if let Event::RunSignaled(signal) = &event {
+        let unread = UnreadSignal {
+            ordinal,
+            offset: place.offset,
+            event_id: envelope.event_id,
+            name: signal.name.clone(),
+        };
+        header.parts.add(PartKey::Signal(ordinal), place.offset);
+        effects.parts.push(PartChange::Signal(ordinal, Some(unread.clone())));
+        run.unread.insert(ordinal, unread);
+    } else if let Event::RunCancelRequested(cancel) = &event {
+        header.reason.get_or_insert_with(|| cancel.reason.as_str().into());
+    } else if let Event::RunTerminated(terminate) = &event {
+        header.reason = Some(terminate.reason.as_str().into());
+        finish(run, place, envelope, RunStatus::Terminated, &mut effects);
+    } else if let Event::RunResumed(_) = &event {
+        header.status = RunStatus::Running;
+        header.divergence = None;
+        header.idle_seen = None;
     }
     let entry = push(run, place, envelope, Origin::External { ordinal }, event);
     changed(Verdict::Accepted, before, run, Some(entry), effects)
@@ -239,7 +241,13 @@ pub(super) fn changed(
     }
 }
 
-pub(super) fn push(run: &mut Run, place: Place, envelope: &Envelope, origin: Origin, event: Event) -> HistoryEntry {
+pub(super) fn push(
+    run: &mut Run,
+    place: Place,
+    envelope: &Envelope,
+    origin: Origin,
+    event: Event,
+) -> HistoryEntry {
     let entry = HistoryEntry {
         offset: place.offset,
         event_id: envelope.event_id,
@@ -252,7 +260,13 @@ pub(super) fn push(run: &mut Run, place: Place, envelope: &Envelope, origin: Ori
 }
 
 /// Ends a run: nothing of it is due any more, and signals nobody read become rejections.
-pub(super) fn finish(run: &mut Run, place: Place, envelope: &Envelope, status: RunStatus, effects: &mut Effects) {
+pub(super) fn finish(
+    run: &mut Run,
+    place: Place,
+    envelope: &Envelope,
+    status: RunStatus,
+    effects: &mut Effects,
+) {
     let header = Arc::make_mut(&mut run.header);
     header.status = status;
     header.finished_at_us = Some(envelope.recorded_at_us);
@@ -286,9 +300,10 @@ fn remember(
     effects.parts.push(PartChange::Remembered(envelope.event_id, Some(remembered)));
     while run.remembered.len() > REMEMBERED_MIN {
         let Some((&offset, &oldest)) = run.remembered_order.first_key_value() else { break };
-        let young = run.remembered.get(&oldest).is_some_and(|first| {
-            place.log_time_us.saturating_sub(first.log_time_us) < REMEMBERED_MIN_US
-        });
+        let young = run
+            .remembered
+            .get(&oldest)
+            .is_some_and(|first| place.log_time_us.saturating_sub(first.log_time_us) < REMEMBERED_MIN_US);
         if young {
             break;
         }

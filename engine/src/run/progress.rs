@@ -206,7 +206,14 @@ fn armed(run: &Run, location: &Location, kind: TimerKind) -> Result<(), Rejectio
     }
 }
 
-fn set_timer(run: &mut Run, place: Place, location: &Location, due_us: i64, kind: TimerKind, effects: &mut Effects) {
+fn set_timer(
+    run: &mut Run,
+    place: Place,
+    location: &Location,
+    due_us: i64,
+    kind: TimerKind,
+    effects: &mut Effects,
+) {
     let timer = Timer { due_us, kind, offset: place.offset };
     let replaced = run.timers.insert(location.clone(), timer);
     let digest = &mut Arc::make_mut(&mut run.header).parts;

@@ -171,6 +171,30 @@ pub struct Await<T> {
     convert: fn(Value) -> Option<T>,
 }
 
+impl<T> Await<T> {
+    /// The options of a step that was not polled yet.
+    pub fn step_options(&mut self) -> Option<&mut StepOptions> {
+        match &mut self.stage {
+            Stage::New(_, Command::Step { options, .. }) => Some(options),
+            Stage::New(_, Command::Sleep { .. } | Command::SleepUntil { .. } | Command::Signals { .. })
+            | Stage::Open(_)
+            | Stage::Refused(_)
+            | Stage::Done => None,
+        }
+    }
+
+    /// The timeout of a wait for signals that was not polled yet, microseconds.
+    pub fn timeout_us(&mut self) -> Option<&mut Option<u64>> {
+        match &mut self.stage {
+            Stage::New(_, Command::Signals { timeout_us, .. }) => Some(timeout_us),
+            Stage::New(_, Command::Sleep { .. } | Command::SleepUntil { .. } | Command::Step { .. })
+            | Stage::Open(_)
+            | Stage::Refused(_)
+            | Stage::Done => None,
+        }
+    }
+}
+
 impl<T> Future for Await<T> {
     type Output = Result<T, WorkflowError>;
 

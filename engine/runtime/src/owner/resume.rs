@@ -26,7 +26,8 @@ pub(super) async fn fold(options: &OwnerOptions, place: &TopicPartition) -> Resu
             None => None,
         };
         if found.is_none() || event_id != expected {
-            let text = |id: Option<tidewheel_schemas::EventId>| id.map_or("none".to_owned(), |id| id.to_string());
+            let text =
+                |id: Option<tidewheel_schemas::EventId>| id.map_or("none".to_owned(), |id| id.to_string());
             return Err(OwnerError::CheckpointMismatch {
                 partition: place.clone(),
                 offset,

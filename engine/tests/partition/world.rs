@@ -1,0 +1,270 @@
+//! A small world around one log: processes that read, claim, decide and append, one move at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidewheel_engine::partition::{Partition, StepLaunch, StepResult};
+use tidewheel_engine::workflow::{
+    Context, RetryPolicy, StepFailure, StepOptions, StepTask, Workflow, WorkflowError, WorkflowFuture,
+    Workflows,
+};
+use tidewheel_engine::{Fold, Transition, Verdict};
+use tidewheel_schemas::event::{LogCreated, RunStarted, StepCompleted};
+use tidewheel_schemas::{
+    Author, Entity, Envelope, Event, EventId, Failure, LogId, Name, NewRecord, Payload, Record,
+    RecordHeaders, RunId, codec,
+};
+
+pub fn name(text: &str) -> Name {
+    Name::new(text).expect("a valid name")
+}
+
+/// Three steps, a signal with a timeout, a sleep, and a compensation when cancelled.
+pub struct Order;
+
+impl Workflow for Order {
+    fn start(&self, context: Context, input: Payload) -> WorkflowFuture {
+        let task: StepTask = Arc::new(|_| Box::pin(async { Ok(Payload::null()) }));
+        let options = StepOptions {
+            retry: RetryPolicy { attempts_max: Some(5), ..RetryPolicy::default() },
+            timeout_ms: None,
+        };
+        Box::pin(async move {
+            context.step(name("reserve"), options.clone(), Arc::clone(&task)).await?;
+            let paid = context.signal(name("payment"), Some(50_000_000)).await;
+            let charged = match paid {
+                Ok(Some(_)) => {
+                    context.step(name("charge"), options.clone(), Arc::clone(&task)).await.map(|_| true)
+                }
+                Ok(None) => Ok(false),
+                Err(error) => Err(error),
+            };
+            match charged {
+                Ok(true) => {}
+                Ok(false) | Err(_) => {
+                    context.step(name("release"), options.clone(), Arc::clone(&task)).await?;
+                    return Err(WorkflowError::Cancelled);
+                }
+            }
+            context.sleep_us(1_000).await?;
+            context.step(name("ship"), options, task).await?;
+            Ok(input)
+        })
+    }
+}
+
+pub fn workflows() -> Arc<Workflows> {
+    let mut workflows = Workflows::new();
+    workflows.insert(name("order"), Arc::new(Order));
+    Arc::new(workflows)
+}
+
+/// One log and the processes around it.
+pub struct World {
+    pub log: Vec<Record>,
+    pub now_us: i64,
+    pub processes: Vec<Process>,
+    pub ids: u128,
+    pub transitions_of_accepted_steps: BTreeMap<(RunId, String), usize>,
+}
+
+pub struct Process {
+    pub partition: Partition,
+    /// Appends decided but not yet in the log, oldest first.
+    pub outgoing: Vec<NewRecord>,
+    pub steps: Vec<StepLaunch>,
+    pub read: usize,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let mut world = Self {
+            log: Vec::new(),
+            now_us: 1_000_000,
+            processes: Vec::new(),
+            ids: 0,
+            transitions_of_accepted_steps: BTreeMap::new(),
+        };
+        let created = LogCreated { log_id: LogId::random([7; 16]), epoch_us: 1, partitions: 1, fold: 1 };
+        let record = world.record(
+            Entity::Partition(0),
+            None,
+            Author::Candidate { process: "first".into() },
+            created.into(),
+        );
+        world.append(vec![record]);
+        world.spawn();
+        world
+    }
+
+    pub fn id(&mut self) -> EventId {
+        self.ids += 1;
+        EventId::random(self.ids.to_be_bytes())
+    }
+
+    pub fn record(
+        &mut self,
+        entity: Entity,
+        namespace: Option<Name>,
+        author: Author,
+        event: Event,
+    ) -> NewRecord {
+        let event_id = self.id();
+        let envelope = Envelope {
+            event_id,
+            entity,
+            namespace,
+            recorded_at_us: self.now_us,
+            cause: None,
+            traceparent: None,
+            author,
+        };
+        codec::encode(&envelope, &event).expect("a small event encodes")
+    }
+
+    pub fn external(&mut self, run_id: RunId, event: Event) {
+        let author = Author::Ingest { principal: "anonymous".into() };
+        let record = self.record(Entity::Run(run_id), Some(name("default")), author, event);
+        self.append(vec![record]);
+    }
+
+    pub fn start(&mut self, number: u8) -> RunId {
+        let run_id = RunId::keyed("default", 1, "order", &number.to_string());
+        let event = RunStarted {
+            workflow: name("order"),
+            key: Some(number.to_string()),
+            input: Payload::json(number.to_string()),
+            tags: BTreeMap::new(),
+        };
+        self.external(run_id, event.into());
+        run_id
+    }
+
+    pub fn append(&mut self, records: Vec<NewRecord>) {
+        for NewRecord { key, headers, value } in records {
+            let offset = i64::try_from(self.log.len()).expect("a short log");
+            self.log.push(Record { offset, key, headers, value });
+        }
+    }
+
+    pub fn spawn(&mut self) {
+        let process = format!("process-{}", self.processes.len());
+        self.processes.push(Process {
+            partition: Partition::new(Fold::new(0), process.into(), workflows()),
+            outgoing: Vec::new(),
+            steps: Vec::new(),
+            read: 0,
+        });
+    }
+
+    /// Lets process `index` read up to `records` records.
+    pub fn read(&mut self, index: usize, records: usize) -> Vec<Transition> {
+        let process = &mut self.processes[index];
+        let end = self.log.len().min(process.read.saturating_add(records));
+        let transitions = process
+            .partition
+            .records(&self.log[process.read..end], self.now_us)
+            .expect("a fold never fails on its own records");
+        process.read = end;
+        self.settle(index);
+        transitions
+    }
+
+    pub fn settle(&mut self, index: usize) {
+        let process = &mut self.processes[index];
+        let effects = process.partition.take_effects();
+        if effects.deposed {
+            process.steps.clear();
+        }
+        process.outgoing.extend(effects.appends);
+        for (run_id, location) in effects.aborts {
+            process.steps.retain(|step| step.run_id != run_id || step.launch.call.location != location);
+        }
+        process.steps.extend(effects.launches);
+    }
+
+    pub fn claim(&mut self, index: usize) {
+        let event_id = self.id();
+        let now_us = self.now_us;
+        let claim = self.processes[index].partition.claim(event_id, now_us);
+        self.processes[index].outgoing.extend(claim);
+    }
+
+    /// Writes the first `records` outgoing records of a process into the log.
+    pub fn flush(&mut self, index: usize, records: usize) {
+        let outgoing = &mut self.processes[index].outgoing;
+        let batch: Vec<_> = outgoing.drain(..records.min(outgoing.len())).collect();
+        self.append(batch);
+    }
+
+    pub fn finish_step(&mut self, index: usize, which: usize, succeed: bool) {
+        let now_us = self.now_us;
+        let process = &mut self.processes[index];
+        if process.steps.is_empty() {
+            return;
+        }
+        let step = process.steps.remove(which % process.steps.len());
+        let result = if succeed {
+            Ok(Payload::null())
+        } else {
+            Err(StepFailure { failure: Failure::new("flaky", "try again"), retryable: true })
+        };
+        let result = StepResult {
+            run_id: step.run_id,
+            location: step.launch.call.location,
+            attempt: step.launch.call.attempt,
+            result,
+            jitter: 0,
+        };
+        process.partition.step_finished(result, now_us);
+        self.settle(index);
+    }
+
+    pub fn tick(&mut self, index: usize, pass_us: i64) {
+        self.now_us += pass_us;
+        self.processes[index].partition.tick(self.now_us);
+        self.settle(index);
+    }
+
+    /// Without further faults, one new process brings every run to its end.
+    pub fn recover(&mut self) -> Fold {
+        self.spawn();
+        let index = self.processes.len() - 1;
+        for _ in 0..2_000 {
+            self.read(index, usize::MAX);
+            if !self.processes[index].partition.is_leader() {
+                self.claim(index);
+            }
+            self.flush(index, usize::MAX);
+            while !self.processes[index].steps.is_empty() {
+                self.finish_step(index, 0, true);
+            }
+            self.tick(index, 10_000_000);
+            let fold = self.processes[index].partition.fold();
+            let quiet =
+                self.processes[index].outgoing.is_empty() && self.processes[index].read == self.log.len();
+            if quiet && fold.runs().values().all(|run| run.header.status.is_finished()) {
+                break;
+            }
+        }
+        self.processes[index].partition.fold().clone()
+    }
+
+    /// Refolds the log from zero, counting accepted results per location.
+    pub fn refold(&mut self) -> Fold {
+        let mut fold = Fold::new(0);
+        self.transitions_of_accepted_steps.clear();
+        for record in &self.log {
+            let transition = fold.apply(record).expect("folding is total");
+            let entry = transition.run.and_then(|change| change.entry);
+            if let (Verdict::Accepted, Some(entry)) = (transition.verdict, entry)
+                && let Event::StepCompleted(StepCompleted { location, .. }) = &*entry.event
+                && let RecordHeaders::Known(headers) = &record.headers
+                && let Some(run_id) = headers.entity.run_id()
+            {
+                *self.transitions_of_accepted_steps.entry((run_id, location.to_string())).or_default() += 1;
+            }
+        }
+        fold
+    }
+}
