@@ -130,13 +130,12 @@ impl Machine {
     /// The history has an entry where the code does something else, or nothing.
     fn unexpected(&self, entry: &HistoryEntry) -> Divergence {
         let journal = lock(&self.journal);
-        let end = Location::top(journal.next);
-        let location = decision::location(&entry.event).unwrap_or(&end);
-        Divergence {
-            location: location.clone(),
-            expected: describe::code(&journal, location, self.is_finished()),
-            found: describe::event(&entry.event),
-        }
+        // An end belongs to no place; where the code goes on to wait instead is where they part.
+        let waits = || journal.open.iter().find(|(_, open)| open.wanted).map(|(coordinate, _)| *coordinate);
+        let end = || Location::top(waits().unwrap_or(journal.next));
+        let location = decision::location(&entry.event).cloned().unwrap_or_else(end);
+        let expected = describe::code(&journal, &location, self.is_finished());
+        Divergence { location, expected, found: describe::event(&entry.event) }
     }
 }
 
