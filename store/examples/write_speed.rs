@@ -1,6 +1,6 @@
 //! Measures the embedded store: rows written per second in batches, the longest batch, and point reads.
 //!
-//! `cargo run --release -p tidewheel-store --example write_speed -- [rows] [rows per batch] [source|none]`
+//! `cargo run --release -p tidewheel-store --example write_speed -- [rows] [rows per batch] [source|none] [buffer MiB] [threads]`
 
 use std::time::{Duration, Instant};
 
@@ -52,12 +52,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (rows, batch_rows) = (number(0, 3_000_000)?, number(1, 5_000)?.max(ROWS_PER_RECORD));
     let source = (arguments.get(2).map(String::as_str) != Some("none")).then_some(Source(0));
     let directory = tempfile::tempdir()?;
-    let store = EmbeddedStore::open(&EmbeddedOptions::new(directory.path()))?;
+    let defaults = EmbeddedOptions::new(directory.path());
+    let options = EmbeddedOptions {
+        buffer_bytes: number(3, defaults.buffer_bytes >> 20)? << 20,
+        worker_threads: number(4, defaults.worker_threads as u64)? as usize,
+        ..defaults
+    };
+    let store = EmbeddedStore::open(&options)?;
     store.create_tables(Generation(1), &[&RUNS, &HISTORY, &OPEN]).await?;
     println!("idle: {} MiB resident", resident_mib());
 
     let records = rows / ROWS_PER_RECORD;
-    let mut times = Vec::new();
+    let (mut times, mut blocked) = (Vec::new(), Vec::new());
     let started = Instant::now();
     let mut next = 0;
     let mut preparing = Duration::ZERO;
@@ -72,13 +78,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         next = last;
         let begun = Instant::now();
         preparing += begun - prepared;
-        let busy_before = thread_busy();
+        let before = thread_times();
         store.write(Generation(1), writes).await?;
-        busy += thread_busy().saturating_sub(busy_before);
-        times.push(begun.elapsed());
+        let elapsed = begun.elapsed();
+        let after = thread_times();
+        busy += after.0 - before.0;
+        times.push(elapsed);
+        // Waiting for a processor is the machine's doing, not the store's.
+        blocked.push((elapsed + before.0 + before.1).saturating_sub(after.0 + after.1));
     }
     let writing = started.elapsed() - preparing;
     times.sort_unstable();
+    blocked.sort_unstable();
     println!(
         "{} rows in {:.2} s: {:.0} rows/s; batch of {batch_rows}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
         records * ROWS_PER_RECORD,
@@ -87,6 +98,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         milliseconds(times[times.len() / 2]),
         milliseconds(times[times.len() * 99 / 100]),
         milliseconds(times[times.len() - 1]),
+    );
+    println!(
+        "blocked in a batch: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms; {} of {} batches for over 50 ms",
+        milliseconds(blocked[blocked.len() / 2]),
+        milliseconds(blocked[blocked.len() * 99 / 100]),
+        milliseconds(blocked[blocked.len() - 1]),
+        blocked.iter().filter(|blocked| **blocked > Duration::from_millis(50)).count(),
+        blocked.len(),
     );
     println!(
         "the writing thread was on a processor for {:.2} s: {:.0} rows per busy second",
@@ -153,9 +172,15 @@ fn milliseconds(duration: Duration) -> f64 {
 
 /// Time this thread was on a processor: says what work costs when others use the machine too.
 fn thread_busy() -> Duration {
+    thread_times().0
+}
+
+/// Times this thread was on a processor, and waited for one.
+fn thread_times() -> (Duration, Duration) {
     let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let busy_ns = statistics.split_whitespace().next().and_then(|field| field.parse().ok());
-    Duration::from_nanos(busy_ns.unwrap_or(0))
+    let mut fields = statistics.split_whitespace().map(|field| field.parse().unwrap_or(0));
+    let mut next = || Duration::from_nanos(fields.next().unwrap_or(0));
+    (next(), next())
 }
 
 fn resident_mib() -> u64 {
