@@ -1,5 +1,7 @@
 //! What answers when no handler does: unknown routes, wrong methods, panics. All as problems.
 
+#![expect(clippy::unused_async, reason = "axum takes handlers that are async")]
+
 use std::any::Any;
 
 use axum::response::{IntoResponse, Response};

@@ -47,12 +47,14 @@ impl Default for Limits {
     }
 }
 
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
-connection: close\r\ncontent-length: 226\r\n\r\n\
-{\"type\":\"urn:tidewheel:problem:not_ready\",\"title\":\"The node is not ready\",\"status\":503,\
-\"detail\":\"the server has as many connections as it takes; try again later\",\"code\":\"not_ready\",\
-\"retry_after_ms\":1000}";
+/// What a connection over the limit is told. It is closed at once, which also says where the answer ends.
+const FULL: &str = concat!(
+    "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n",
+    "retry-after: 1\r\nconnection: close\r\n\r\n",
+    r#"{"type":"urn:tidewheel:problem:not_ready","title":"The node is not ready","status":503,"#,
+    r#""detail":"the server has as many connections as it takes; try again later","#,
+    r#""code":"not_ready","retry_after_ms":1000}"#,
+);
 
 /// Serves until `stopping` is cancelled; then takes no more connections, finishes the requests in flight within
 /// the limits' drain time, and returns.
@@ -95,7 +97,7 @@ pub async fn serve(
                 }
                 Err(_) => {
                     // The peer may be gone or not reading; it is closed either way.
-                    let _ = stream.try_write(FULL);
+                    let _ = stream.try_write(FULL.as_bytes());
                 }
             },
             Err(error) if is_of_one_connection(&error) => {
@@ -123,8 +125,7 @@ fn builder(limits: &Limits) -> http1::Builder {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)
-        .max_buf_size(limits.buffer_bytes.max(8192))
-        .pipeline_flush(true);
+        .max_buf_size(limits.buffer_bytes.max(8192));
     builder
 }
 

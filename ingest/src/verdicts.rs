@@ -57,9 +57,11 @@ struct Watched(Option<Standing>);
 
 const SHARDS: usize = 32;
 
+type Shard<K, V> = Mutex<HashMap<K, Vec<Arc<Slot<V>>>>>;
+
 /// Slots by key. One key may have several slots: requests that race with the same id.
 struct Registry<K, V> {
-    shards: [Mutex<HashMap<K, Vec<Arc<Slot<V>>>>>; SHARDS],
+    shards: [Shard<K, V>; SHARDS],
     hasher: RandomState,
     waiting: AtomicUsize,
 }
@@ -78,7 +80,7 @@ impl<K, V> Default for Registry<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V: Default> Registry<K, V> {
-    fn shard(&self, key: &K) -> &Mutex<HashMap<K, Vec<Arc<Slot<V>>>>> {
+    fn shard(&self, key: &K) -> &Shard<K, V> {
         use std::hash::BuildHasher;
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
