@@ -9,7 +9,7 @@ mod records;
 pub use promises::*;
 pub use records::{foreign_record, fresh_topic, record, record_at};
 
-/// One `#[tokio::test]` for each promise, against the log that `$make` (an async function) answers as
+/// One `#[tokio::test]` for each promise, against the log that the future of `$make()` answers as
 /// `(SharedLog, guard)`; the guard is dropped last.
 #[macro_export]
 macro_rules! log_suite {

@@ -239,10 +239,10 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(&bytes, 0).unwrap();
         assert_eq!(SegmentHeader::read(&file).unwrap(), Ok((header(), bytes.len() as u64)));
-        for at in 0..bytes.len() {
-            file.write_all_at(&[bytes[at] ^ 0x10], at as u64).unwrap();
+        for (at, byte) in (0..).zip(&bytes) {
+            file.write_all_at(&[byte ^ 0x10], at).unwrap();
             assert!(SegmentHeader::read(&file).unwrap().is_err(), "byte {at}");
-            file.write_all_at(&[bytes[at]], at as u64).unwrap();
+            file.write_all_at(&[*byte], at).unwrap();
         }
         file.set_len(bytes.len() as u64 - 1).unwrap();
         assert!(SegmentHeader::read(&file).unwrap().is_err());

@@ -167,7 +167,7 @@ pub async fn reads_tails_and_bounds_agree(log: &SharedLog) {
 pub async fn a_tail_follows_the_partition_as_it_grows(log: &SharedLog) {
     let to = one_partition(log).await;
     log.append(&to, vec![record("before")]).await.unwrap();
-    let mut tails = vec![log.tail(&to, 0).await.unwrap(), log.tail(&to, 1).await.unwrap()];
+    let mut tails = [log.tail(&to, 0).await.unwrap(), log.tail(&to, 1).await.unwrap()];
     let appender = {
         let (log, to) = (SharedLog::clone(log), to.clone());
         tokio::spawn(async move {

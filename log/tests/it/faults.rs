@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -63,8 +63,8 @@ impl Disk for FaultyDisk {
 }
 
 impl FaultyDisk {
-    fn gated(&self) -> Sender<()> {
-        let (sender, receiver) = channel();
+    fn gated(&self) -> SyncSender<()> {
+        let (sender, receiver) = sync_channel(100);
         *self.gate.lock() = Some(receiver);
         sender
     }

@@ -1,13 +1,14 @@
 //! The memory log: the suite, and its switches.
 
+use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use tidewheel_log::suite::{fresh_topic, record};
 use tidewheel_log::{EventLog, LogError, MemoryLog, SharedLog};
 use tidewheel_schemas::TopicPartition;
 
-async fn make() -> (SharedLog, ()) {
-    (Arc::new(MemoryLog::new()), ())
+fn make() -> Ready<(SharedLog, ())> {
+    ready((Arc::new(MemoryLog::new()), ()))
 }
 
 tidewheel_log::log_suite!(make);
