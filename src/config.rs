@@ -185,7 +185,10 @@ impl Config {
             return invalid("steps_max", "0 given; at least 1 step must be allowed".to_owned());
         }
         if self.namespaces.is_empty() {
-            return invalid("namespaces", "none given; a node needs at least one, such as `default`".to_owned());
+            return invalid(
+                "namespaces",
+                "none given; a node needs at least one, such as `default`".to_owned(),
+            );
         }
         if !self.listen.ip().is_loopback() {
             return Err(ConfigError::NotLoopback(self.listen));

@@ -45,7 +45,9 @@ pub fn metrics_recorder() -> Result<Option<PrometheusHandle>, BuildError> {
     }
     let recorder = PrometheusBuilder::new()
         // Seconds; without buckets histograms become summaries, whose memory grows with traffic.
-        .set_buckets(&[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])?
+        .set_buckets(&[
+            0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+        ])?
         .build_recorder();
     let handle = recorder.handle();
     let handle = metrics::set_global_recorder(recorder).is_ok().then_some(handle);

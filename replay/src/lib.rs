@@ -1,1 +1,5 @@
-//! replay
+//! The time machine: what the log says about the views. Judges with the engine's fold and the projector's rows alone.
+
+pub mod verify;
+
+pub use verify::{Difference, Kind, Report, VerifyError, Views, verify};

@@ -15,7 +15,8 @@ const PREFIX: &str = "TIDEWHEEL_";
 /// Variables of the client commands and of the choice of file, which are no settings.
 const OTHER_VARIABLES: &[&str] = &["TIDEWHEEL_CONFIG", "TIDEWHEEL_SERVER", "TIDEWHEEL_NAMESPACE"];
 /// Settings whose text is taken as it is, also where it looks like a number.
-const TEXTS: &[&str] = &["data_dir", "listen", "datacenter", "prefix", "durability", "log_filter", "log_format"];
+const TEXTS: &[&str] =
+    &["data_dir", "listen", "datacenter", "prefix", "durability", "log_filter", "log_format"];
 
 /// Where a configuration is read from.
 #[derive(Debug, Clone, Default)]
@@ -113,7 +114,9 @@ fn environment(variables: Vec<(String, String)>) -> Result<Layer, ConfigError> {
         let key = key.to_ascii_lowercase();
         check_keys(&format!("the environment variable {variable}"), [&key])?;
         let value = match key.as_str() {
-            "namespaces" => Value::from(text.split(',').map(str::trim).map(str::to_owned).collect::<Vec<_>>()),
+            "namespaces" => {
+                Value::from(text.split(',').map(str::trim).map(str::to_owned).collect::<Vec<_>>())
+            }
             key if TEXTS.contains(&key) => Value::from(text),
             _ => text.parse().unwrap_or_else(|never: std::convert::Infallible| match never {}),
         };
@@ -188,7 +191,10 @@ mod tests {
             durability: Durability::Os,
             max_lag: 8,
             steps_max: 9,
-            namespaces: ["a", "b"].into_iter().map(|name| tidewheel_schemas::Name::new(name).unwrap()).collect(),
+            namespaces: ["a", "b"]
+                .into_iter()
+                .map(|name| tidewheel_schemas::Name::new(name).unwrap())
+                .collect(),
             log_filter: "debug".into(),
             log_format: LogFormat::Json,
         };
@@ -226,7 +232,10 @@ mod tests {
         let file = load("data-dir = 'x'", &[], Layer::new("flags")).unwrap_err();
         assert_eq!(unknown(file), ("data-dir".into(), Some("data_dir".into())));
         let environment = load("", &[("TIDEWHEEL_LISTN", "x")], Layer::new("flags")).unwrap_err();
-        assert!(environment.to_string().contains("TIDEWHEEL_LISTN") && environment.to_string().contains("`listen`"));
+        assert!(
+            environment.to_string().contains("TIDEWHEEL_LISTN")
+                && environment.to_string().contains("`listen`")
+        );
         let stranger = load("quux = 1", &[], Layer::new("flags")).unwrap_err();
         assert!(stranger.to_string().contains("the settings are"), "{stranger}");
     }

@@ -1,0 +1,23 @@
+//! The commands, one file each.
+
+mod demo;
+mod dev;
+mod health;
+mod run;
+mod schemas;
+mod status;
+
+use crate::args::Command;
+use crate::failure::Failure;
+
+/// Does what the command line asks.
+pub async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Dev(arguments) => dev::run(arguments).await,
+        Command::Demo(arguments) => demo::run(&arguments).await,
+        Command::Run(command) => run::run(command).await,
+        Command::Status(arguments) => status::run(&arguments).await,
+        Command::Health(arguments) => health::run(&arguments).await,
+        Command::Schemas(command) => schemas::run(&command),
+    }
+}

@@ -1,0 +1,112 @@
+//! The views as the owners see them: the projector of this process, and everybody who waits in it.
+
+use async_trait::async_trait;
+use tidewheel_engine::{Control, Run, Transition};
+use tidewheel_ingest::Waiters;
+use tidewheel_projector::load::{LoadError, OpenWorkPlace};
+use tidewheel_projector::{Followers, Projector, ProjectorError};
+use tidewheel_runtime::{OpenWork, Resume, Views, ViewsError};
+use tidewheel_schemas::RunId;
+use tidewheel_store::StoreError;
+
+/// Runs a page of open work holds at most.
+const OPEN_WORK_PAGE: usize = 256;
+
+/// The views of one process.
+pub struct LocalViews {
+    /// Writes them.
+    pub projector: Projector,
+    /// Those who follow a run.
+    pub followers: Followers,
+    /// Those who wait for a verdict.
+    pub waiters: Waiters,
+}
+
+fn store_error(error: &StoreError) -> ViewsError {
+    ViewsError {
+        what: format!("a view cannot be read: {error}"),
+        advice: "if it persists, stop the node and delete the store folder; it is rebuilt from the log".to_owned(),
+        transient: matches!(error, StoreError::Unavailable(_)),
+    }
+}
+
+fn load_error(error: LoadError) -> ViewsError {
+    match error {
+        LoadError::Store(error) => store_error(&error),
+        LoadError::Torn { .. } => ViewsError {
+            what: error.to_string(),
+            advice: "stop the node and delete the store folder; it is rebuilt from the log".to_owned(),
+            transient: false,
+        },
+    }
+}
+
+fn projector_error(error: &ProjectorError) -> ViewsError {
+    ViewsError {
+        what: format!("the views cannot be written: {error}"),
+        advice: "see the store's message; the log holds everything, restart the node when it is mended".to_owned(),
+        transient: false,
+    }
+}
+
+#[async_trait]
+impl Views for LocalViews {
+    async fn resume(&self, partition: u32) -> Result<Option<Resume>, ViewsError> {
+        let Some(checkpoint) = self.projector.checkpoint(partition).await.map_err(|error| store_error(&error))?
+        else {
+            return Ok(None);
+        };
+        let outbox =
+            self.projector.views().outbox(&checkpoint).await.map_err(|error| store_error(&error))?;
+        Ok(Some(Resume { control: checkpoint.control, outbox }))
+    }
+
+    async fn load_run(&self, run_id: RunId) -> Result<Option<Run>, ViewsError> {
+        self.projector.views().load_run(run_id).await.map_err(load_error)
+    }
+
+    async fn open_work(
+        &self,
+        partition: u32,
+        until_us: i64,
+        page: Option<Vec<u8>>,
+    ) -> Result<(Vec<OpenWork>, Option<Vec<u8>>), ViewsError> {
+        let Some(checkpoint) = self.projector.checkpoint(partition).await.map_err(|error| store_error(&error))?
+        else {
+            return Ok((Vec::new(), None));
+        };
+        let place = page.as_deref().and_then(OpenWorkPlace::from_bytes);
+        let (work, next) = self
+            .projector
+            .views()
+            .open_work(&checkpoint, until_us, place, OPEN_WORK_PAGE)
+            .await
+            .map_err(|error| store_error(&error))?;
+        let work =
+            work.into_iter().map(|work| OpenWork { run_id: work.run_id, due_us: work.due_us }).collect();
+        Ok((work, next.map(|place| place.to_bytes())))
+    }
+
+    fn publish(&self, transitions: &[Transition]) {
+        for transition in transitions {
+            self.waiters.observe(transition);
+        }
+        self.followers.publish(transitions);
+    }
+
+    async fn project(
+        &self,
+        partition: u32,
+        transitions: Vec<Transition>,
+        control: &Control,
+    ) -> Result<(), ViewsError> {
+        self.projector
+            .submit(partition, transitions, control)
+            .await
+            .map_err(|error| projector_error(&error))
+    }
+
+    fn applied_offset(&self, partition: u32) -> i64 {
+        self.projector.applied_offset(partition)
+    }
+}

@@ -1,0 +1,75 @@
+//! The only place that picks vendors: which log and which store a configuration means.
+
+use std::sync::Arc;
+
+use tidewheel_log::file::{FileLog, FileLogOptions};
+use tidewheel_log::memory::MemoryLog;
+use tidewheel_log::{LogError, SharedLog};
+use tidewheel_store::embedded::{EmbeddedOptions, EmbeddedStore};
+use tidewheel_store::memory::MemoryStore;
+use tidewheel_store::{SharedStore, StoreError};
+
+use crate::config::{Config, Durability};
+
+/// Folder of the log's segments below the data folder.
+const LOG_FOLDER: &str = "log";
+/// Folder of the store's files below the data folder. Deleting it is safe: the views are rebuilt from the log.
+const STORE_FOLDER: &str = "store";
+
+/// The log and store of a node, and how to let go of them.
+pub struct Wiring {
+    /// The log.
+    pub log: SharedLog,
+    /// The store.
+    pub store: SharedStore,
+    file_log: Option<Arc<FileLog>>,
+}
+
+/// A log or store that cannot be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WireError {
+    /// The log.
+    #[error("the log cannot be opened: {0}")]
+    Log(#[from] LogError),
+    /// The store.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Opens what `config` names: files below its data folder, or memory if it is ephemeral.
+///
+/// # Errors
+/// When another process has the folder open, or its files cannot be read.
+pub fn open(config: &Config) -> Result<Wiring, WireError> {
+    if config.ephemeral {
+        return Ok(Wiring {
+            log: Arc::new(MemoryLog::new()),
+            store: Arc::new(MemoryStore::new()),
+            file_log: None,
+        });
+    }
+    let mut options = FileLogOptions::new(config.data_dir.join(LOG_FOLDER));
+    options.durability = match config.durability {
+        Durability::Fsync => tidewheel_log::file::Durability::Fsync,
+        Durability::Os => tidewheel_log::file::Durability::Os,
+    };
+    // What memory holds may say more than the disk now, so nothing of this process may be believed any more.
+    options.on_failure = Some(Arc::new(|error| {
+        tracing::error!(%error, "the log failed; this process ends so that the next one starts from what is durable");
+        eprintln!("error: the log failed: {error}; this process ends, start it again");
+        std::process::abort();
+    }));
+    let file_log = Arc::new(FileLog::open(options)?);
+    let log: SharedLog = Arc::clone(&file_log) as SharedLog;
+    let store = EmbeddedStore::open(&EmbeddedOptions::new(config.data_dir.join(STORE_FOLDER)))?;
+    Ok(Wiring { log, store: Arc::new(store), file_log: Some(file_log) })
+}
+
+impl Wiring {
+    /// Writes what was submitted and lets go of the folder. Blocks meanwhile.
+    pub fn close(&self) {
+        if let Some(log) = &self.file_log {
+            log.close();
+        }
+    }
+}
