@@ -132,7 +132,8 @@ impl Chunk {
         });
         let Some(run) = self.runs.get_mut(place) else { return };
         if change.before.is_none() {
-            let day = (Index::Runs, change.after.namespace.as_str().to_owned(), day_of(change.after.created_at_us));
+            let day =
+                (Index::Runs, change.after.namespace.as_str().to_owned(), day_of(change.after.created_at_us));
             self.days.insert(day, offset);
         }
         if let Err(cause) = run.add(change, partition, offset, timestamp_us, &mut self.writes) {
@@ -152,7 +153,8 @@ impl Chunk {
             run.finish(partition, &at, atomic, live, &mut touched, &mut writes);
         }
         for (bucket, offset) in touched {
-            let write = open_work::bucket_write(bucket, partition, live.has_bucket(bucket), offset, at(offset));
+            let write =
+                open_work::bucket_write(bucket, partition, live.has_bucket(bucket), offset, at(offset));
             let stage = if write.columns.is_some() { &mut writes.inserts } else { &mut writes.deletions };
             stage.push(write);
         }

@@ -6,6 +6,7 @@ pub mod chunk;
 mod columns;
 pub mod follow;
 pub mod load;
+pub mod query;
 pub mod views;
 pub mod writer;
 

@@ -68,9 +68,10 @@ impl RunChunk {
     pub(super) fn is_change(change: &RunChange) -> bool {
         change.entry.is_some()
             || !change.parts.is_empty()
-            || change.before.as_ref().is_none_or(|before| {
-                !Arc::ptr_eq(before, &change.after) && **before != *change.after
-            })
+            || change
+                .before
+                .as_ref()
+                .is_none_or(|before| !Arc::ptr_eq(before, &change.after) && **before != *change.after)
     }
 
     pub(super) fn new(first: &RunChange) -> Self {

@@ -54,6 +54,11 @@ pub static BY_SUBJECT: TableSchema = TableSchema {
 const UNDATED: i64 = -(1 << 40);
 const UNDATED_OFFSETS: i64 = 10_000;
 
+/// The day a rejection is listed under.
+pub const fn day(recorded_at_us: i64, offset: i64) -> i64 {
+    if recorded_at_us == 0 { UNDATED + offset.div_euclid(UNDATED_OFFSETS) } else { day_of(recorded_at_us) }
+}
+
 /// One rejection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectionRow {
@@ -82,11 +87,7 @@ pub struct RejectionRow {
 impl RejectionRow {
     /// The day it is listed under.
     pub const fn day(&self) -> i64 {
-        if self.recorded_at_us == 0 {
-            UNDATED + self.offset.div_euclid(UNDATED_OFFSETS)
-        } else {
-            day_of(self.recorded_at_us)
-        }
+        day(self.recorded_at_us, self.offset)
     }
 
     fn clustering(&self) -> Key {

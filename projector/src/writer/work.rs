@@ -74,7 +74,8 @@ impl Worker {
         commands: &mut mpsc::Receiver<Command>,
     ) -> Result<Option<tokio::sync::oneshot::Sender<()>>, ProjectorError> {
         loop {
-            let closing = self.opened.map(|opened| tokio::time::Instant::from_std(opened + self.options.linger));
+            let closing =
+                self.opened.map(|opened| tokio::time::Instant::from_std(opened + self.options.linger));
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Batch { partition, transitions, control, _room }) => {

@@ -1,0 +1,193 @@
+//! The routes that read: runs, histories, results, rejections, status. Nothing here appends.
+
+mod answer;
+pub mod events;
+pub mod history;
+pub mod list;
+pub mod rejections;
+pub mod run;
+pub mod status;
+mod walk;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderValue, StatusCode};
+use axum::extract::FromRef;
+use axum::response::{IntoResponse, Response};
+use futures::future::BoxFuture;
+use serde::Serialize;
+use tidewheel_api::{AtLeast, Code, DurationParameter, Namespaces, Problem};
+use tidewheel_schemas::limit::PAGE_ITEMS_MAX;
+use tidewheel_schemas::{Position, TopicFamily};
+use tidewheel_store::StoreError;
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::follow::Followers;
+use crate::load::Views;
+use crate::writer::{Projector, ProjectorError};
+
+/// How long a read waits for `at_least` unless it says otherwise.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Items of a page unless the request says otherwise.
+const PAGE_ITEMS: usize = 100;
+
+/// The end of a partition's log (one past its last record); `None` if it cannot be told now.
+pub type LogEnd = Arc<dyn Fn(u32) -> BoxFuture<'static, Option<i64>> + Send + Sync>;
+
+/// What the reading routes need of their node.
+pub struct QueryOptions {
+    /// The namespaces that exist.
+    pub namespaces: Namespaces,
+    /// Label of the datacenter whose topic is projected, 12 bits.
+    pub datacenter: u16,
+    /// Where the partitions' logs end.
+    pub log_end: LogEnd,
+    /// Cancelled when the node stops: long waits then end early with what is known.
+    pub stopping: CancellationToken,
+}
+
+/// The state of the reading routes. Cloning is cheap.
+#[derive(Clone)]
+pub struct Reads(Arc<Shared>);
+
+struct Shared {
+    projector: Projector,
+    followers: Followers,
+    options: QueryOptions,
+}
+
+impl FromRef<Reads> for Namespaces {
+    fn from_ref(reads: &Reads) -> Self {
+        reads.0.options.namespaces.clone()
+    }
+}
+
+/// Every reading route, described.
+pub fn router(reads: Reads) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(list::list_runs))
+        .routes(routes!(run::get_run))
+        .routes(routes!(run::get_result))
+        .routes(routes!(history::get_history))
+        .routes(routes!(events::follow_run))
+        .routes(routes!(rejections::list_rejections))
+        .routes(routes!(status::get_status))
+        .with_state(reads)
+}
+
+impl Reads {
+    /// The state of the reading routes over what `projector` writes. `followers` must be told of every transition.
+    pub fn new(projector: Projector, followers: Followers, options: QueryOptions) -> Self {
+        Self(Arc::new(Shared { projector, followers, options }))
+    }
+
+    fn views(&self) -> &Views {
+        self.0.projector.views()
+    }
+
+    /// The position of the record at `offset`.
+    fn position(&self, partition: u32, offset: i64) -> Result<Position, Problem> {
+        let log = self.0.projector.control(partition).and_then(|control| control.log);
+        let log = log.ok_or_else(|| {
+            Problem::new(Code::NotReady, "the node has not read its log yet; try again").retry_after_ms(1_000)
+        })?;
+        Ok(Position {
+            log_id: log.log_id,
+            family: TopicFamily::WorkflowEvents,
+            datacenter: self.0.options.datacenter,
+            partition,
+            offset,
+        })
+    }
+
+    /// Waits until the views hold the record at `at_least`.
+    async fn reach(
+        &self,
+        at_least: Option<AtLeast>,
+        timeout: Option<DurationParameter>,
+    ) -> Result<(), Problem> {
+        let Some(AtLeast(position)) = at_least else { return Ok(()) };
+        let foreign =
+            |detail: &'static str| Err(Problem::new(Code::ForeignPosition, detail).field("at_least"));
+        let (family, datacenter) = (TopicFamily::WorkflowEvents, self.0.options.datacenter);
+        if (position.family, position.datacenter) != (family, datacenter) {
+            return foreign(
+                "the position is of a topic that is not projected here; ask a node of its datacenter",
+            );
+        }
+        let Some(control) = self.0.projector.control(position.partition) else {
+            return foreign(
+                "the position is of a partition that the topic does not have; was the log recreated?",
+            );
+        };
+        let timeout = timeout.map_or(READ_TIMEOUT, |timeout| timeout.0);
+        let reached = self.0.projector.wait_applied(position.partition, position.offset, timeout);
+        if let Some(log) = control.log
+            && log.log_id != position.log_id
+        {
+            return foreign(
+                "the position is of another log than the one projected here; was the log recreated?",
+            );
+        }
+        reached.await.map_err(|error| projector_problem(&error, Some(position)))?;
+        // A log that was not read when we came is known now.
+        match self.0.projector.control(position.partition).and_then(|control| control.log) {
+            Some(log) if log.log_id != position.log_id => {
+                foreign("the position is of another log than the one projected here; was the log recreated?")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn projector_problem(error: &ProjectorError, position: Option<Position>) -> Problem {
+    let code = match error {
+        ProjectorError::NotApplied { .. } => Code::PositionNotReached,
+        ProjectorError::Store(_)
+        | ProjectorError::Closed
+        | ProjectorError::UnknownPartition(_)
+        | ProjectorError::Thread(_) => Code::ViewUnavailable,
+    };
+    Problem::new(code, error.to_string()).position(position).retry_after_ms(1_000)
+}
+
+fn store_problem(error: &StoreError) -> Problem {
+    let code = match error {
+        StoreError::BadCursor { .. } => Code::InvalidCursor,
+        StoreError::UnknownTable { .. }
+        | StoreError::Refused { .. }
+        | StoreError::Corrupt { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Locked { .. }
+        | StoreError::Unavailable(_) => Code::ViewUnavailable,
+    };
+    tracing::warn!(%error, "a view cannot be read");
+    Problem::new(code, format!("the view cannot be read: {error}"))
+}
+
+/// The number of items a page may have.
+fn page_items(limit: Option<u32>) -> Result<usize, Problem> {
+    let limit = limit.map_or(PAGE_ITEMS, |limit| limit as usize);
+    if (1..=PAGE_ITEMS_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Problem::new(Code::InvalidParameter, format!("`limit` must be from 1 to {PAGE_ITEMS_MAX}"))
+        .field("limit"))
+}
+
+fn json(status: StatusCode, answer: &impl Serialize) -> Response {
+    let mut body = Vec::with_capacity(1_024);
+    match serde_json::to_writer(&mut body, answer) {
+        Ok(()) => {
+            let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            (status, content_type, body).into_response()
+        }
+        Err(error) => {
+            Problem::new(Code::Internal, format!("the answer cannot be written: {error}")).into_response()
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `GET …/runs/{run_id}` and `…/result`: one run, and waiting for its end.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Deserialize;
+use tidewheel_api::{AtLeast, DurationParameter, Problem, Query, RunAnswer, RunPath};
+use utoipa::IntoParams;
+
+use super::{Reads, json};
+
+/// Parameters of a read.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ReadParameters {
+    /// Answer with no older state than this position, as an earlier answer gave it.
+    #[param(value_type = Option<String>)]
+    at_least: Option<AtLeast>,
+    /// How long to wait for `at_least`, such as `500ms`, `30s` or `2m`; 10s unless said.
+    #[param(value_type = Option<String>)]
+    timeout: Option<DurationParameter>,
+}
+
+impl Reads {
+    /// Waits for what the parameters of a read ask for.
+    pub(super) async fn reach_for(&self, parameters: &ReadParameters) -> Result<(), Problem> {
+        self.reach(parameters.at_least, parameters.timeout).await
+    }
+}
+
+/// Read a run.
+#[utoipa::path(
+    get,
+    path = "/v1/namespaces/{ns}/runs/{run_id}",
+    tag = "runs",
+    operation_id = "get_run",
+    params(
+        ("ns" = String, Path, description = "The namespace"),
+        ("run_id" = String, Path, description = "The run"),
+        ReadParameters,
+    ),
+    responses(
+        (status = 200, description = "The run", body = RunAnswer),
+        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Not possible now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn get_run(
+    State(reads): State<Reads>,
+    RunPath { namespace, run_id }: RunPath,
+    Query(parameters): Query<ReadParameters>,
+) -> Result<Response, Problem> {
+    reads.reach_for(&parameters).await?;
+    let stored = reads.find(&namespace, run_id).await?;
+    Ok(json(StatusCode::OK, &reads.answer(stored).await?))
+}
+
+/// Parameters of waiting for a result.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ResultParameters {
+    /// Answer with no older state than this position, as an earlier answer gave it.
+    #[param(value_type = Option<String>)]
+    at_least: Option<AtLeast>,
+    /// How long to wait for the run's end, such as `500ms`, `30s` or `2m`; not at all unless said.
+    #[param(value_type = Option<String>, example = "30s")]
+    timeout: Option<DurationParameter>,
+}
+
+/// Wait for a run's result.
+///
+/// Answers as soon as the run has ended, or with 202 and its state when the time is up.
+#[utoipa::path(
+    get,
+    path = "/v1/namespaces/{ns}/runs/{run_id}/result",
+    tag = "runs",
+    operation_id = "get_result",
+    params(
+        ("ns" = String, Path, description = "The namespace"),
+        ("run_id" = String, Path, description = "The run"),
+        ResultParameters,
+    ),
+    responses(
+        (status = 200, description = "The run has ended", body = RunAnswer),
+        (status = 202, description = "The time is up; the run as it stands", body = RunAnswer),
+        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Not possible now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn get_result(
+    State(reads): State<Reads>,
+    RunPath { namespace, run_id }: RunPath,
+    Query(parameters): Query<ResultParameters>,
+) -> Result<Response, Problem> {
+    // Before the view is read: the end may come in between.
+    let mut follower = reads.0.followers.follow(run_id);
+    let timeout = parameters.timeout.map_or(Duration::ZERO, |timeout| timeout.0);
+    let deadline = tokio::time::Instant::now() + timeout;
+    reads.reach(parameters.at_least, parameters.timeout).await?;
+    let stored = reads.find(&namespace, run_id).await?;
+    if stored.header.status.is_finished() {
+        return Ok(json(StatusCode::OK, &reads.answer(stored).await?));
+    }
+    let finished = tokio::select! {
+        standing = follower.finished() => Some(standing),
+        () = tokio::time::sleep_until(deadline) => None,
+        () = reads.0.options.stopping.cancelled() => None,
+    };
+    let Some(standing) = finished else {
+        let stored = reads.find(&namespace, run_id).await?;
+        let status = if stored.header.status.is_finished() { StatusCode::OK } else { StatusCode::ACCEPTED };
+        return Ok(json(status, &reads.answer(stored).await?));
+    };
+    let position = reads.position(standing.partition, standing.offset)?;
+    Ok(json(StatusCode::OK, &RunAnswer::new(&standing.run, standing.output.as_ref(), position)))
+}
