@@ -199,7 +199,7 @@ fn the_earliest_wait_takes_a_signal_and_the_oldest_signals_are_taken_first() {
 }
 
 #[test]
-fn a_dropped_wait_takes_no_signal_and_its_timer_fires_to_no_effect() {
+fn a_dropped_wait_takes_no_signal_even_before_its_timeout() {
     let workflow = Function(|ctx: Context| async move {
         match select(ctx.signal(name("go"), Some(60)), ctx.sleep_us(5)).await {
             Either::Left(_) => panic!("no signal came yet"),
@@ -223,6 +223,22 @@ fn a_dropped_wait_takes_no_signal_and_its_timer_fires_to_no_effect() {
     assert_eq!(types(&output), [EventType::SignalReceived, EventType::RunCompleted]);
     let Event::SignalReceived(received) = &output.proposals[0].event else { panic!("{output:?}") };
     assert_eq!(received.location, top(3));
+}
+
+#[test]
+fn the_timer_of_a_dropped_wait_is_still_recorded() {
+    let workflow = Function(|ctx: Context| async move {
+        let first = select(ctx.signal(name("go"), Some(60)), ctx.sleep_us(5)).await;
+        assert!(matches!(first, Either::Right(_)));
+        drop(first);
+        step(&ctx, "a").await
+    });
+    let mut machine = begin(&workflow);
+    assert_eq!(machine.timer_due(&top(2), START_US + 5), Ok(true));
+    machine.take_output();
+    assert_eq!(machine.timer_due(&top(1), START_US + 60), Ok(true));
+    assert_eq!(types(&machine.take_output()), [EventType::SignalReceived]);
+    assert_eq!(machine.timer_due(&top(1), START_US + 60), Ok(false));
 }
 
 #[test]

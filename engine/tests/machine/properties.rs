@@ -63,6 +63,17 @@ proptest! {
         prop_assert!(machine.is_finished());
         prop_assert!(output.proposals.is_empty(), "{:?}", output.proposals);
         prop_assert!(output.launches.is_empty() && output.aborts.is_empty());
+        // Crashes in between must not make a step lose count of its attempts.
+        let mut attempts = std::collections::BTreeMap::new();
+        for entry in &log {
+            let (location, attempt) = match &*entry.event {
+                Event::StepFailed(event) => (&event.location, event.attempt),
+                Event::StepCompleted(event) => (&event.location, event.attempt),
+                _ => continue,
+            };
+            let before = attempts.insert(location.clone(), attempt).unwrap_or(0);
+            prop_assert_eq!(attempt, before + 1, "{:?}", entry);
+        }
     }
 
     #[test]
