@@ -2,7 +2,7 @@
 
 mod guard;
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,8 +96,8 @@ pub async fn serve(
                     });
                 }
                 Err(_) => {
-                    // The peer may be gone or not reading; it is closed either way.
-                    let _ = stream.try_write(FULL.as_bytes());
+                    // The peer may be gone; it is closed either way. Its socket does not block, and is empty.
+                    let _ = stream.into_std().and_then(|mut stream| stream.write_all(FULL.as_bytes()));
                 }
             },
             Err(error) if is_of_one_connection(&error) => {
