@@ -21,10 +21,13 @@ use crate::clock;
 /// Most entries on their way at once.
 const BATCH_MAX: usize = 512;
 
+/// The last message accepted from each source partition.
+type Accepted = BTreeMap<(LogId, u32), OutboxName>;
+
 /// What each partition last accepted from each source, as its owner in this process folded it.
 #[derive(Default)]
 pub(crate) struct Sources {
-    partitions: Mutex<BTreeMap<u32, BTreeMap<(LogId, u32), OutboxName>>>,
+    partitions: Mutex<BTreeMap<u32, Accepted>>,
 }
 
 impl Sources {
