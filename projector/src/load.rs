@@ -1,5 +1,6 @@
 //! Reading the views back into the fold's types: what an owner takes over from and evicted runs come back through.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidewheel_engine::outbox::OutboxEntry;
@@ -270,20 +271,19 @@ impl Views {
         }
     }
 
-    /// Every row of a bucket.
-    pub(crate) async fn open_rows(
+    /// The offsets of the starts of the runs in a bucket.
+    pub(crate) async fn open_starts(
         &self,
         partition: u32,
         bucket: Bucket,
-    ) -> Result<Vec<OpenWork>, StoreError> {
-        let mut rows = Vec::new();
+    ) -> Result<BTreeSet<i64>, StoreError> {
+        let mut starts = BTreeSet::new();
         self.each(&open_work::TABLE, bucket.partition_key(partition), None, |row| {
-            let (due_us, run_id) = open_work::read(row)?;
-            rows.push(OpenWork { due_us, run_id });
+            starts.insert(open_work::read(row)?.1);
             Ok(())
         })
         .await?;
-        Ok(rows)
+        Ok(starts)
     }
 
     /// A page of the runs of a partition that have work due now or before `until_us`, by due time (those due now
@@ -316,7 +316,7 @@ impl Views {
             };
             let page = self.store.scan(self.generation, &open_work::TABLE, &scan).await?;
             for row in page.rows {
-                let (due_us, run_id) = open_work::read(row)?;
+                let (due_us, _, run_id) = open_work::read(row)?;
                 found.push(OpenWork { due_us, run_id });
             }
             if let Some(next) = page.next {

@@ -15,8 +15,9 @@ use crate::views::partition_control::Checkpoint;
 /// The live keys of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Live {
-    /// Rows by bucket of open work.
-    buckets: BTreeMap<Bucket, u64>,
+    /// The runs, by the offset of their start, in each bucket of open work. Not a mere count: after a crash
+    /// between two stages a row may be there already when it is put again.
+    buckets: BTreeMap<Bucket, BTreeSet<i64>>,
     outbox: BTreeSet<OutboxName>,
     /// Runs whose records are no more applied because the store refused a row.
     refused: BTreeSet<RunId>,
@@ -31,8 +32,10 @@ impl Live {
         let mut live = Self::default();
         let partition = checkpoint.control.partition;
         for bucket in views.open_buckets(checkpoint, None, i64::MAX).await? {
-            let rows = views.open_rows(partition, bucket).await?.len();
-            live.buckets.insert(bucket, rows as u64);
+            let starts = views.open_starts(partition, bucket).await?;
+            if !starts.is_empty() {
+                live.buckets.insert(bucket, starts);
+            }
         }
         live.outbox = views.outbox(checkpoint).await?.into_iter().map(|entry| entry.name).collect();
         views
@@ -64,14 +67,14 @@ impl Live {
         self.outbox.remove(&name);
     }
 
-    pub(super) fn bucket_put(&mut self, bucket: Bucket) {
-        *self.buckets.entry(bucket).or_default() += 1;
+    pub(super) fn bucket_put(&mut self, bucket: Bucket, started_offset: i64) {
+        self.buckets.entry(bucket).or_default().insert(started_offset);
     }
 
-    pub(super) fn bucket_removed(&mut self, bucket: Bucket) {
-        if let Some(rows) = self.buckets.get_mut(&bucket) {
-            *rows = rows.saturating_sub(1);
-            if *rows == 0 {
+    pub(super) fn bucket_removed(&mut self, bucket: Bucket, started_offset: i64) {
+        if let Some(starts) = self.buckets.get_mut(&bucket) {
+            starts.remove(&started_offset);
+            if starts.is_empty() {
                 self.buckets.remove(&bucket);
             }
         }

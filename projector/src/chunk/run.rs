@@ -26,7 +26,7 @@ struct Fate {
 impl Fate {
     /// Whether its deletion must be written.
     const fn must_delete(self, atomic: bool) -> bool {
-        !self.live && !(atomic && self.fresh)
+        !(self.live || atomic && self.fresh)
     }
 }
 
@@ -187,10 +187,10 @@ impl RunChunk {
             }
         }
         if let Some(due_us) = self.before.as_ref().and_then(|before| before.work_due_us()) {
-            live.bucket_removed(Bucket::of(&header, due_us));
+            live.bucket_removed(Bucket::of(&header, due_us), header.started_offset);
         }
         if let Some(due_us) = header.work_due_us() {
-            live.bucket_put(Bucket::of(&header, due_us));
+            live.bucket_put(Bucket::of(&header, due_us), header.started_offset);
         }
         // The fold parked or unparked it; a refused row is noted by the chunk.
         if self.refused_at.is_none() {

@@ -54,7 +54,10 @@ impl Worker {
     }
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let reason = match self.work(&mut commands).await {
+        let ended = self.work(&mut commands).await;
+        // Before anybody is told: what is submitted from here on must fail, not lie in a queue nobody reads.
+        drop(commands);
+        let reason = match ended {
             Ok(done) => {
                 if let Some(done) = done {
                     let _ = done.send(());

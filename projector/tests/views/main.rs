@@ -1,0 +1,8 @@
+//! What the projector promises, held against the real fold and real stores.
+
+mod codecs;
+mod http;
+mod load;
+mod rows;
+mod world;
+mod writer;
