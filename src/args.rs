@@ -135,7 +135,6 @@ pub struct OneRun {
     /// The run's id.
     pub run_id: RunId,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "its text would replace the command's in --help")]
     pub at: NamespaceArguments,
 }
 
@@ -166,7 +165,6 @@ pub struct StartArguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "key", "wait"])]
     pub from: Option<PathBuf>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "its text would replace the command's in --help")]
     pub at: NamespaceArguments,
 }
 
@@ -189,7 +187,6 @@ pub struct ListArguments {
     #[arg(long)]
     pub cursor: Option<String>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "its text would replace the command's in --help")]
     pub at: NamespaceArguments,
 }
 
@@ -197,7 +194,6 @@ pub struct ListArguments {
 #[derive(Debug, Clone, Args)]
 pub struct SignalArguments {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "its text would replace the command's in --help")]
     pub run: OneRun,
     /// The signal's name.
     pub name: Name,
@@ -213,7 +209,6 @@ pub struct SignalArguments {
 #[derive(Debug, Clone, Args)]
 pub struct EndArguments {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "its text would replace the command's in --help")]
     pub run: OneRun,
     /// Why, for whoever reads the history.
     #[arg(long)]
@@ -224,7 +219,6 @@ pub struct EndArguments {
 #[derive(Debug, Clone, Args)]
 pub struct ResultArguments {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "its text would replace the command's in --help")]
     pub run: OneRun,
     /// Give up after this long, such as `30s`.
     #[arg(long, default_value = "30s", value_name = "DURATION")]
@@ -270,7 +264,8 @@ mod tests {
 
     #[test]
     fn flags_lie_on_top_of_the_other_layers() {
-        let arguments = Arguments::try_parse_from(["tidewheel", "dev", "--listen", "127.0.0.1:0", "--ephemeral"]);
+        let arguments =
+            Arguments::try_parse_from(["tidewheel", "dev", "--listen", "127.0.0.1:0", "--ephemeral"]);
         let Ok(Arguments { command: Command::Dev(flags) }) = arguments else { panic!("{arguments:?}") };
         let environment = vec![("TIDEWHEEL_LISTEN".into(), "127.0.0.1:1".into())];
         let config = tidewheel::config::Config::load(Sources { environment, ..flags.sources() }).unwrap();

@@ -31,15 +31,18 @@ pub struct Answer {
 impl Answer {
     /// The body as JSON.
     pub fn json(&self) -> Result<Value, Failure> {
-        serde_json::from_str(&self.text)
-            .map_err(|error| Failure::Failed(format!("the server's answer is not JSON ({error}): {}", cut(&self.text))))
+        serde_json::from_str(&self.text).map_err(|error| {
+            Failure::Failed(format!("the server's answer is not JSON ({error}): {}", cut(&self.text)))
+        })
     }
 }
 
 impl Client {
     /// A client of `server`, such as `http://127.0.0.1:7400`. Does not connect yet.
     pub fn new(server: &str) -> Result<Self, Failure> {
-        let wrong = |what: String| Failure::Usage(format!("--server {server}: {what}; give one such as http://127.0.0.1:7400"));
+        let wrong = |what: String| {
+            Failure::Usage(format!("--server {server}: {what}; give one such as http://127.0.0.1:7400"))
+        };
         let url = Url::parse(server).map_err(|error| wrong(error.to_string()))?;
         if url.scheme() != "http" || url.cannot_be_a_base() {
             return Err(wrong("it must begin with http://".to_owned()));
@@ -79,7 +82,12 @@ impl Client {
     }
 
     /// Changes something; the answer is read while it arrives.
-    pub async fn post_lines(&self, path: &str, body: String, idempotency_key: &str) -> Result<Response, Failure> {
+    pub async fn post_lines(
+        &self,
+        path: &str,
+        body: String,
+        idempotency_key: &str,
+    ) -> Result<Response, Failure> {
         self.send(self.post_request(path, &[], "application/x-ndjson", body, idempotency_key)).await
     }
 
@@ -134,7 +142,11 @@ pub fn refused(status: u16, text: &str) -> Failure {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
     let member = |name: &str| problem.get(name).and_then(Value::as_str);
     let Some(code) = member("code") else {
-        return Failure::Refused { status, code: String::new(), text: format!("HTTP {status}: {}", cut(text)) };
+        return Failure::Refused {
+            status,
+            code: String::new(),
+            text: format!("HTTP {status}: {}", cut(text)),
+        };
     };
     Failure::Refused { status, code: code.to_owned(), text: problem_text(&problem) }
 }

@@ -18,7 +18,8 @@ pub fn print(line: &str) -> io::Result<()> {
 
 /// Columns under their titles, two spaces apart.
 pub fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| shorten(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| shorten(cell)).collect()).collect();
     let titles: Vec<String> = titles.iter().map(|title| title.to_uppercase()).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).chain(titles.get(column));

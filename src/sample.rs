@@ -103,7 +103,12 @@ pub async fn order(context: Context, order: Order) -> WorkflowResult<Outcome> {
     match charged {
         Ok(charge) => {
             let parcel = context.step("ship", move || ship(name.clone())).await?;
-            Ok(Outcome { status: "shipped".to_owned(), charge: Some(charge), parcel: Some(parcel), ..outcome })
+            Ok(Outcome {
+                status: "shipped".to_owned(),
+                charge: Some(charge),
+                parcel: Some(parcel),
+                ..outcome
+            })
         }
         Err(reason) => {
             let released = release(&context, &reservation).await?;
@@ -237,7 +242,9 @@ mod tests {
 
     #[test]
     fn a_cancelled_order_gives_its_reservation_back_and_is_cancelled() {
-        let run = Scenario::new(workflow(order)).cancel_after(Duration::from_secs(1), "changed my mind").run(&lamp());
+        let run = Scenario::new(workflow(order))
+            .cancel_after(Duration::from_secs(1), "changed my mind")
+            .run(&lamp());
         assert!(run.output::<Outcome>().unwrap_err().is_cancelled());
     }
 

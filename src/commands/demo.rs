@@ -68,7 +68,12 @@ async fn demonstrate(arguments: &DemoArguments, folder: &Path) -> Result<(), Fai
     let shown = Shown::new(u64::from(arguments.orders));
     let config = Config { data_dir: folder.join("data"), ..Config::default() };
     let first = Process::start(folder, "first").await?;
-    shown.say(&format!("node {} is ready on {}, durability {}", first.id(), first.address(), config.durability.as_str()));
+    shown.say(&format!(
+        "node {} is ready on {}, durability {}",
+        first.id(),
+        first.address(),
+        config.durability.as_str()
+    ));
     let traffic = Arc::new(Traffic::new(arguments.orders, first.client()?, shown.clone()));
     let began = Instant::now();
     let sending = {
@@ -107,7 +112,12 @@ async fn replace(first: Process, folder: &Path, shown: &Shown) -> Result<(Proces
     shown.say(&format!("half-way: node {id} was killed with SIGKILL; starting another on the same folder"));
     let second = Process::start(folder, "second").await?;
     let down = down_since.elapsed();
-    shown.say(&format!("node {} is ready on {} after {} ms", second.id(), second.address(), down.as_millis()));
+    shown.say(&format!(
+        "node {} is ready on {} after {} ms",
+        second.id(),
+        second.address(),
+        down.as_millis()
+    ));
     Ok((second, Outage { killed_at, gone_at, down }))
 }
 
@@ -125,7 +135,9 @@ async fn compare(config: &Config) -> Result<Report, Failure> {
         generation: GENERATION,
     };
     let report = verify(&views, DIFFERENCES_MAX).await.map_err(|error| Failure::Failed(error.to_string()));
-    tokio::task::spawn_blocking(move || wiring.close()).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    tokio::task::spawn_blocking(move || wiring.close())
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))?;
     report
 }
 

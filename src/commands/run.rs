@@ -5,7 +5,9 @@ mod start;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::args::{EndArguments, ListArguments, NamespaceArguments, OneRun, ResultArguments, RunCommand, SignalArguments};
+use crate::args::{
+    EndArguments, ListArguments, NamespaceArguments, OneRun, ResultArguments, RunCommand, SignalArguments,
+};
 use crate::client::{Answer, Client};
 use crate::failure::Failure;
 use crate::output::{cell, fields, print, table};
@@ -68,7 +70,15 @@ async fn list(arguments: &ListArguments) -> Result<(), Failure> {
     let page = answer.json()?;
     let row = |run: &Value| {
         let of = |name: &str| cell(run.get(name));
-        vec![of("run_id"), of("workflow"), of("status"), of("key"), of("created_at"), of("finished_at"), tags(run)]
+        vec![
+            of("run_id"),
+            of("workflow"),
+            of("status"),
+            of("key"),
+            of("created_at"),
+            of("finished_at"),
+            tags(run),
+        ]
     };
     let rows: Vec<_> = items(&page, "runs").iter().map(row).collect();
     print(&table(&["run", "workflow", "status", "key", "created", "finished", "tags"], &rows))?;
@@ -125,7 +135,12 @@ fn run_text(run: &Value) -> String {
     rows.extend(of("error", ["code", "message"]));
     if let Some(divergence) = run.get("divergence") {
         let part = |name: &str| cell(divergence.get(name));
-        let text = format!("at {}: the code does {}, the history says {}", part("location"), part("expected"), part("found"));
+        let text = format!(
+            "at {}: the code does {}, the history says {}",
+            part("location"),
+            part("expected"),
+            part("found")
+        );
         rows.push(("divergence", text));
     }
     for name in ["state", "output"] {
@@ -148,24 +163,29 @@ async fn history(run: &OneRun) -> Result<(), Failure> {
         if run.at.server.json {
             print(&answer.text)?;
         } else {
-            rows.extend(items(&page, "events").iter().map(event_row));
+            rows.extend(items(&page, "entries").iter().map(event_row));
         }
         match page.get("next_cursor").and_then(Value::as_str) {
             Some(next) => cursor = Some(next.to_owned()),
             None => break,
         }
     }
-    if run.at.server.json { Ok(()) } else { Ok(print(&table(&["number", "time", "event", "details"], &rows))?) }
+    if run.at.server.json {
+        Ok(())
+    } else {
+        Ok(print(&table(&["number", "time", "event", "details"], &rows))?)
+    }
 }
 
 fn event_row(event: &Value) -> Vec<String> {
     const SHOWN: [&str; 3] = ["number", "recorded_at", "type"];
     // Names of records are for programs: --json shows them.
-    const HIDDEN: [&str; 4] = ["event_id", "position", "offset", "seen"];
+    const HIDDEN: [&str; 4] = ["event_id", "position", "ordinal", "seen"];
     let of = |name: &str| cell(event.get(name));
     let empty = Map::new();
     let details = event.as_object().unwrap_or(&empty).iter();
-    let details = details.filter(|(name, _)| !SHOWN.contains(&name.as_str()) && !HIDDEN.contains(&name.as_str()));
+    let details =
+        details.filter(|(name, _)| !SHOWN.contains(&name.as_str()) && !HIDDEN.contains(&name.as_str()));
     let details: Vec<_> = details.map(|(name, value)| format!("{name}={}", cell(Some(value)))).collect();
     vec![of("number"), of("recorded_at"), of("type"), details.join(" ")]
 }
@@ -236,7 +256,10 @@ mod tests {
             "run_id": "r", "status": "failed", "tags": {"shop": "berlin"},
             "error": {"code": "no_stock", "message": "no lamps"}
         });
-        assert_eq!(run_text(&run), "run_id  r\nstatus  failed\ntags    shop:berlin\nerror   no_stock: no lamps");
+        assert_eq!(
+            run_text(&run),
+            "run_id  r\nstatus  failed\ntags    shop:berlin\nerror   no_stock: no lamps"
+        );
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub fn run(command: &SchemasCommand) -> Result<(), Failure> {
         }
         SchemasCommand::Show { id } => {
             let known: Vec<_> = registry::released().iter().map(|schema| schema.id.to_string()).collect();
-            let unknown = || Failure::Usage(format!("there is no schema {id}; there are {}", known.join(", ")));
+            let unknown =
+                || Failure::Usage(format!("there is no schema {id}; there are {}", known.join(", ")));
             print(registry::schema_text(*id).ok_or_else(unknown)?)?;
         }
     }

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::output::{cell, fields, print, table};
 
 /// Columns in the order people read them; what a server says beyond them follows.
-const COLUMNS: &[&str] = &["topic", "partition", "claim", "claimed_by", "leading", "start", "end", "applied", "lag"];
+const COLUMNS: &[&str] = &["partition", "claim", "claimed_by", "log_end", "applied", "lag", "fold"];
 
 /// Asks once and prints it.
 pub async fn run(arguments: &ServerArguments) -> Result<(), Failure> {
@@ -23,7 +23,8 @@ pub async fn run(arguments: &ServerArguments) -> Result<(), Failure> {
 
 fn text(status: &Value) -> String {
     let rows = status.get("partitions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut columns: Vec<&str> = COLUMNS.iter().copied().filter(|name| rows.iter().any(|row| row.get(name).is_some())).collect();
+    let mut columns: Vec<&str> =
+        COLUMNS.iter().copied().filter(|name| rows.iter().any(|row| row.get(name).is_some())).collect();
     for name in rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys()) {
         if !columns.contains(&name.as_str()) {
             columns.push(name);
@@ -50,7 +51,8 @@ mod tests {
 
     #[test]
     fn partitions_are_a_table_and_the_rest_stands_above() {
-        let status = json!({"node": "n", "partitions": [{"partition": 0, "lag": 2, "more": true, "end": 9}]});
-        assert_eq!(text(&status), "node  n\n\nPARTITION  END  LAG  MORE\n0          9    2    true");
+        let status =
+            json!({"node": "n", "partitions": [{"partition": 0, "lag": 2, "more": true, "log_end": 9}]});
+        assert_eq!(text(&status), "node  n\n\nPARTITION  LOG_END  LAG  MORE\n0          9        2    true");
     }
 }

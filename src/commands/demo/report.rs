@@ -129,7 +129,10 @@ impl Figures {
             ("  shipped", format!("{} (charged again after failures: {})", self.shipped, self.retried)),
             ("  given back", format!("{} (declined or not paid)", self.given_back)),
             ("  wrong", self.wrong.len().to_string()),
-            ("time", format!("{}, of which the node was gone for {}", seconds(self.elapsed), seconds(self.down))),
+            (
+                "time",
+                format!("{}, of which the node was gone for {}", seconds(self.elapsed), seconds(self.down)),
+            ),
             ("orders/s", format!("{rate:.0}")),
             ("request p50", milliseconds(50)),
             ("request p99", milliseconds(99)),

@@ -139,7 +139,8 @@ impl Traffic {
                 let key = format!("{}-start", order::key(number));
                 let answer = self.post(RUNS, &order::start(number), &key).await?.json()?;
                 let run_id = answer.get("run_id").and_then(Value::as_str);
-                let run_id = run_id.ok_or_else(|| Failure::Failed(format!("a start was answered with {answer}")))?;
+                let run_id =
+                    run_id.ok_or_else(|| Failure::Failed(format!("a start was answered with {answer}")))?;
                 self.run(number)?.send_replace(Some(run_id.to_owned()));
                 self.shown.advance();
             }
@@ -266,6 +267,9 @@ mod tests {
             assert_eq!(paid.is_some(), order::payment(number).is_some());
             assert!(paid.is_none_or(|paid| paid > started));
         }
-        assert_eq!(actions.len(), 2_000 + (0..2_000).filter(|number| order::payment(*number).is_some()).count());
+        assert_eq!(
+            actions.len(),
+            2_000 + (0..2_000).filter(|number| order::payment(*number).is_some()).count()
+        );
     }
 }

@@ -39,12 +39,17 @@ async fn one(arguments: &StartArguments) -> Result<(), Failure> {
     let wait = arguments.wait.as_deref().map(|wait| ("wait", wait));
     let query: Vec<_> = wait.into_iter().collect();
     let answer = client(&arguments.at)?.post(&runs_path(&arguments.at), &query, body, &key).await?;
-    if arguments.wait.is_some() { print_result(&arguments.at, &answer) } else { print_run(&arguments.at, &answer) }
+    if arguments.wait.is_some() {
+        print_result(&arguments.at, &answer)
+    } else {
+        print_run(&arguments.at, &answer)
+    }
 }
 
 /// The request to start one run with this input.
 fn body(arguments: &StartArguments, input: Option<&RawValue>) -> Result<String, Failure> {
-    let mut body = format!(r#"{{"workflow":{}"#, Value::from(arguments.workflow.as_ref().map(|name| name.to_string())));
+    let mut body =
+        format!(r#"{{"workflow":{}"#, Value::from(arguments.workflow.as_ref().map(|name| name.to_string())));
     if let Some(key) = &arguments.key {
         body += &format!(r#","key":{}"#, Value::from(key.as_str()));
     }
@@ -73,7 +78,9 @@ struct Count {
 
 async fn from(arguments: &StartArguments, path: &Path) -> Result<(), Failure> {
     if arguments.workflow.is_none() && !arguments.tags.is_empty() {
-        return Err(Failure::Usage("--tag needs a workflow; without one each line has its own tags".to_owned()));
+        return Err(Failure::Usage(
+            "--tag needs a workflow; without one each line has its own tags".to_owned(),
+        ));
     }
     let client = client(&arguments.at)?;
     let key = arguments.idempotency_key.clone().unwrap_or_else(random_key);
@@ -84,7 +91,9 @@ async fn from(arguments: &StartArguments, path: &Path) -> Result<(), Failure> {
     bar.finish_and_clear();
     if !arguments.at.server.json {
         let Count { started, existed, undecided, refused } = count;
-        print(&format!("{started} started, {existed} existed, {undecided} not judged yet, {refused} refused"))?;
+        print(&format!(
+            "{started} started, {existed} existed, {undecided} not judged yet, {refused} refused"
+        ))?;
     }
     match outcome {
         Ok(()) if count.refused == 0 => Ok(()),
@@ -124,7 +133,9 @@ async fn send_all(
         }
         if answered != batch.numbers.len() {
             let missing = batch.numbers.len().saturating_sub(answered);
-            return Err(Failure::Unreachable(format!("the server's answer broke off, {missing} lines early")));
+            return Err(Failure::Unreachable(format!(
+                "the server's answer broke off, {missing} lines early"
+            )));
         }
         bar.set_position(lines.bytes_read);
     }
@@ -137,8 +148,9 @@ fn take_answer(
     bar: &ProgressBar,
     count: &mut Count,
 ) -> Result<(), Failure> {
-    let mut answer: Value = serde_json::from_slice(line)
-        .map_err(|error| Failure::Failed(format!("the server's answer to line {number} is not JSON: {error}")))?;
+    let mut answer: Value = serde_json::from_slice(line).map_err(|error| {
+        Failure::Failed(format!("the server's answer to line {number} is not JSON: {error}"))
+    })?;
     match answer.get("outcome").and_then(Value::as_str) {
         Some("accepted") => count.started += 1,
         Some("duplicate") => count.existed += 1,
@@ -208,7 +220,8 @@ impl Lines {
             if line.trim().is_empty() {
                 continue;
             }
-            let wrong = |error| Failure::Usage(format!("line {} of the file is not JSON: {error}", self.number));
+            let wrong =
+                |error| Failure::Usage(format!("line {} of the file is not JSON: {error}", self.number));
             let line: Box<RawValue> = serde_json::from_str(line.trim()).map_err(wrong)?;
             match arguments.workflow {
                 Some(_) => batch.body += &body(arguments, Some(&line))?,
@@ -274,14 +287,19 @@ mod tests {
     fn lines_keep_their_numbers_and_empty_ones_are_skipped() {
         let inputs = batch(&["order", "--from", "-"], "1\n\n {\"a\": 2} \n").unwrap();
         assert_eq!(inputs.numbers, [1, 3]);
-        assert_eq!(inputs.body, "{\"workflow\":\"order\",\"input\":1}\n{\"workflow\":\"order\",\"input\":{\"a\": 2}}\n");
+        assert_eq!(
+            inputs.body,
+            "{\"workflow\":\"order\",\"input\":1}\n{\"workflow\":\"order\",\"input\":{\"a\": 2}}\n"
+        );
         let starts = batch(&["--from", "-"], "{\"workflow\":\"x\"}").unwrap();
         assert_eq!(starts.body, "{\"workflow\":\"x\"}\n");
     }
 
     #[test]
     fn a_line_that_is_not_json_is_named() {
-        let Err(Failure::Usage(text)) = batch(&["order", "--from", "-"], "1\n{\n") else { panic!("it was taken") };
+        let Err(Failure::Usage(text)) = batch(&["order", "--from", "-"], "1\n{\n") else {
+            panic!("it was taken")
+        };
         assert!(text.contains("line 2"), "{text}");
     }
 }

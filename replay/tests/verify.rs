@@ -1,0 +1,267 @@
+//! Verification finds every planted difference in every table, and nothing where there is none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidewheel_engine::Fold;
+use tidewheel_log::{EventLog as _, MemoryLog};
+use tidewheel_projector::chunk::{Chunk, Live};
+use tidewheel_projector::views::TABLES;
+use tidewheel_replay::{Kind, VerifyError, Views, verify};
+use tidewheel_schemas::event::{LogCreated, PartitionClaimed, RunSignaled, RunStarted, SignalAwaited};
+use tidewheel_schemas::event::{RunStateChanged, RunTerminated, SignalSent};
+use tidewheel_schemas::partition::partition_for;
+use tidewheel_schemas::{
+    Author, Entity, Envelope, Event, EventId, Location, LogId, Name, Payload, RunId, Topic, TopicPartition,
+    codec,
+};
+use tidewheel_store::{
+    ColumnType, Generation, MemoryStore, Row, Scan, StateStore, TableSchema, Value, Write, WriteSet,
+};
+
+const PARTITIONS: u32 = 2;
+const GENERATION: Generation = Generation(1);
+const TIME_US: i64 = 1_760_000_000_000_000;
+
+fn topic() -> Topic {
+    Topic::new("tidewheel.local.workflow.events")
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// Writes records as a node would, by hand.
+struct History {
+    log: MemoryLog,
+    next: u8,
+    seq: [u64; PARTITIONS as usize],
+}
+
+impl History {
+    async fn new() -> Self {
+        let log = MemoryLog::new();
+        log.create_topic(&topic(), PARTITIONS).await.unwrap();
+        let mut history = Self { log, next: 0, seq: [0; PARTITIONS as usize] };
+        let candidate = || Author::Candidate { process: "p".into() };
+        for partition in 0..PARTITIONS {
+            let log_id = LogId::random([u8::try_from(partition).unwrap(); 16]);
+            let created = LogCreated { log_id, epoch_us: TIME_US, partitions: 2, fold: 1 };
+            history.append(partition, Entity::Partition(partition), candidate(), created.into()).await;
+            let claimed = PartitionClaimed { replaces: None };
+            history.append(partition, Entity::Partition(partition), candidate(), claimed.into()).await;
+        }
+        history
+    }
+
+    async fn append(&mut self, partition: u32, entity: Entity, author: Author, event: Event) {
+        self.next += 1;
+        let namespace = entity.run_id().map(|_| name("default"));
+        let envelope = Envelope {
+            event_id: EventId::random([self.next; 16]),
+            entity,
+            namespace,
+            recorded_at_us: TIME_US + i64::from(self.next),
+            cause: None,
+            traceparent: None,
+            author,
+        };
+        let record = codec::encode(&envelope, &event).unwrap();
+        self.log.append(&TopicPartition::new(topic(), partition), vec![record]).await.unwrap();
+    }
+
+    async fn ingest(&mut self, run_id: RunId, event: impl Into<Event>) {
+        let partition = partition_for(run_id.to_string().as_bytes(), PARTITIONS);
+        let author = Author::Ingest { principal: "anonymous".into() };
+        self.append(partition, Entity::Run(run_id), author, event.into()).await;
+    }
+
+    async fn engine(&mut self, run_id: RunId, seen: u64, event: impl Into<Event>) {
+        let partition = partition_for(run_id.to_string().as_bytes(), PARTITIONS);
+        let seq = &mut self.seq[usize::try_from(partition).unwrap()];
+        // The claim lies after `LogCreated`.
+        let author = Author::Engine { claim: 1, seq: *seq, seen, idle: false };
+        *seq += 1;
+        self.append(partition, Entity::Run(run_id), author, event.into()).await;
+    }
+
+    /// Runs that leave rows in every table a record of today can put rows in.
+    async fn runs(&mut self) {
+        for number in 0..8 {
+            let run_id = RunId::keyed("default", 0, "order", &number.to_string());
+            let tags = BTreeMap::from([("shop".to_owned(), "berlin".to_owned())]);
+            let input = Payload::json("1");
+            let started = RunStarted { workflow: name("order"), key: Some(number.to_string()), input, tags };
+            self.ingest(run_id, started).await;
+            let state = RunStateChanged { location: Location::top(1), state: Payload::json("{}") };
+            self.engine(run_id, 0, state).await;
+            let target = RunId::keyed("default", 0, "order", "0");
+            let (go, payload) = (name("go"), Payload::json("2"));
+            let sent = SignalSent { location: Location::top(2), target, name: go.clone(), payload };
+            self.engine(run_id, 0, sent).await;
+            let due_us = Some(TIME_US + 60_000_000);
+            self.engine(run_id, 0, SignalAwaited { location: Location::top(3), name: go.clone(), due_us })
+                .await;
+            self.ingest(run_id, RunSignaled { name: name("other"), payload: Payload::null() }).await;
+            if number % 2 == 1 {
+                self.ingest(run_id, RunTerminated { reason: "enough".to_owned() }).await;
+                self.ingest(run_id, RunSignaled { name: go, payload: Payload::null() }).await;
+            }
+        }
+    }
+
+    /// Views of the log as a projector writes them, in chunks of several records.
+    async fn views(&self) -> (Views, Arc<MemoryStore>) {
+        let store = Arc::new(MemoryStore::new());
+        store.create_tables(GENERATION, TABLES).await.unwrap();
+        for partition in 0..PARTITIONS {
+            let from = TopicPartition::new(topic(), partition);
+            let (mut fold, mut live) = (Fold::new(partition), Live::default());
+            for records in self.log.read(&from, 0, usize::MAX).await.unwrap().chunks(7) {
+                let mut chunk = Chunk::new(fold.control().clone());
+                for record in records {
+                    let transition = fold.apply(record).unwrap();
+                    chunk.add(&[transition], fold.control(), &live);
+                }
+                store.write(GENERATION, chunk.finish(&mut live, true).writes).await.unwrap();
+            }
+        }
+        (self.views_in(Arc::clone(&store)), store)
+    }
+
+    fn views_in(&self, store: Arc<MemoryStore>) -> Views {
+        let log = Arc::new(self.log.clone());
+        Views { log, topic: topic(), partitions: PARTITIONS, store, generation: GENERATION }
+    }
+}
+
+async fn rows(store: &MemoryStore, table: &'static TableSchema) -> Vec<Row> {
+    let scan = Scan { partition: None, from: None, to: None, after: None, reverse: false, limit: 100_000 };
+    store.scan(GENERATION, table, &scan).await.unwrap().rows
+}
+
+/// A copy of `store` in which the first row of `table` is replaced by what `change` makes of it.
+async fn planted(
+    store: &MemoryStore,
+    table: &'static TableSchema,
+    change: impl Fn(Row) -> Vec<Row>,
+) -> Arc<MemoryStore> {
+    let copy = MemoryStore::new();
+    copy.create_tables(GENERATION, TABLES).await.unwrap();
+    for each in TABLES {
+        for (place, row) in rows(store, each).await.into_iter().enumerate() {
+            let changed = if place == 0 && each.name == table.name { change(row) } else { vec![row] };
+            let inserts = changed.into_iter().map(|row| Write {
+                table: each,
+                key: row.key,
+                timestamp_us: row.timestamp_us,
+                columns: Some(row.columns),
+            });
+            let writes = WriteSet { inserts: inserts.collect(), ..WriteSet::default() };
+            copy.write(GENERATION, writes).await.unwrap();
+        }
+    }
+    Arc::new(copy)
+}
+
+fn other(value: &Value, kind: ColumnType) -> Value {
+    match (value, kind) {
+        (Value::Int(number), _) => Value::Int(number + 1_000),
+        (Value::Text(text), _) => Value::Text(format!("{text}x")),
+        (Value::Bool(value), _) => Value::Bool(!value),
+        (Value::Blob(_), _) => Value::Blob("other".into()),
+        (Value::Uuid(bytes), _) => Value::Uuid(bytes.map(|byte| !byte)),
+        (Value::Null, ColumnType::Int) => Value::Int(1),
+        (Value::Null, ColumnType::Text) => Value::Text("x".to_owned()),
+        (Value::Null, ColumnType::Bool) => Value::Bool(true),
+        (Value::Null, ColumnType::Blob) => Value::Blob("x".into()),
+        (Value::Null, ColumnType::Uuid) => Value::Uuid([1; 16]),
+    }
+}
+
+#[tokio::test]
+async fn views_that_follow_from_the_log_have_no_difference() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let (views, store) = history.views().await;
+    let report = verify(&views, 10).await.unwrap();
+    assert_eq!(report.differences, []);
+    assert_eq!((report.difference_count, report.behind), (0, 0));
+    assert_eq!(report.records, u64::from(history.next));
+    for table in TABLES {
+        let stored = rows(&store, table).await.len();
+        assert_eq!(report.rows_by_table[table.name], u64::try_from(stored).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn every_planted_difference_is_found_in_every_table() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let (_, store) = history.views().await;
+    let mut tables = Vec::new();
+    for table in TABLES.iter().copied() {
+        let Some(first) = rows(&store, table).await.into_iter().next() else { continue };
+        tables.push(table.name);
+        let columns = if first.key.clustering.is_some() { table.columns } else { table.static_columns };
+        let edit = |mut row: Row| {
+            let (value, column) = (row.columns.last_mut().unwrap(), columns.last().unwrap());
+            *value = other(value, column.kind);
+            vec![row]
+        };
+        let extra = |row: Row| {
+            let mut added = row.clone();
+            added.key.partition[0] = other(&added.key.partition[0], table.partition_key[0].kind);
+            vec![row, added]
+        };
+        let at = |by: i64| move |row: Row| vec![Row { timestamp_us: row.timestamp_us + by, ..row }];
+        for (kind, changed) in [
+            (Kind::Missing, planted(&store, table, |_| Vec::new()).await),
+            (Kind::Extra, planted(&store, table, extra).await),
+            (Kind::Stale, planted(&store, table, at(-8)).await),
+            (Kind::Newer, planted(&store, table, at(8)).await),
+            (Kind::Edited, planted(&store, table, edit).await),
+        ] {
+            let report = verify(&history.views_in(changed), 10).await.unwrap();
+            let found: Vec<_> = report.differences.iter().map(|found| (found.kind, found.table)).collect();
+            assert_eq!(found, [(kind, table.name)], "{:?}", report.differences);
+            assert_eq!(report.difference_count, 1);
+        }
+    }
+    for table in ["runs", "run_history", "open_work", "rejections", "outbox", "partition_control"] {
+        assert!(tables.iter().any(|name| name.starts_with(table)), "no row of {table} was tried: {tables:?}");
+    }
+}
+
+#[tokio::test]
+async fn differences_beyond_the_limit_are_counted() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let empty = Arc::new(MemoryStore::new());
+    empty.create_tables(GENERATION, TABLES).await.unwrap();
+    let report = verify(&history.views_in(empty), 3).await.unwrap();
+    assert_eq!(report.differences.len(), 3);
+    assert!(report.difference_count > 50, "{}", report.difference_count);
+}
+
+#[tokio::test]
+async fn records_after_the_checkpoint_are_counted_and_not_compared() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let (views, _) = history.views().await;
+    history
+        .ingest(RunId::keyed("default", 0, "order", "0"), RunTerminated { reason: "late".to_owned() })
+        .await;
+    let report = verify(&views, 10).await.unwrap();
+    assert_eq!((report.behind, report.difference_count), (1, 0));
+}
+
+#[tokio::test]
+async fn views_of_a_longer_log_are_refused() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let (_, store) = history.views().await;
+    let shorter = History::new().await;
+    let refused = verify(&shorter.views_in(store), 10).await;
+    assert!(matches!(refused, Err(VerifyError::AheadOfLog { .. })), "{refused:?}");
+}
