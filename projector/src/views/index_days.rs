@@ -58,7 +58,7 @@ pub fn write(
 /// Reads the day and the log partition back.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when the row is not one [`write`] made.
+/// [`StoreError::Corrupt`] when the row is not one [`write()`] made.
 pub fn read(row: Row) -> Result<(i64, u32), StoreError> {
     let mut key = Columns::new(&TABLE, row.key.clustering.unwrap_or_default());
     Ok((key.int()?, key.small()?))

@@ -101,7 +101,7 @@ pub fn bucket_write(bucket: Bucket, partition: u32, live: bool, offset: i64, tim
 /// Reads the time due, the offset of the run's start and the run back.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when the row is not one [`write`] made.
+/// [`StoreError::Corrupt`] when the row is not one [`write()`] made.
 pub fn read(row: Row) -> Result<(i64, i64, RunId), StoreError> {
     let mut key = Columns::new(&TABLE, row.key.clustering.unwrap_or_default());
     let mut columns = Columns::new(&TABLE, row.columns);

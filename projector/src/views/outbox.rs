@@ -64,7 +64,7 @@ pub fn removal(partition: u32, name: OutboxName, timestamp_us: i64) -> Write {
 /// Reads an entry back.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when the row is not one [`write`] made.
+/// [`StoreError::Corrupt`] when the row is not one [`write()`] made.
 pub fn read(row: Row) -> Result<OutboxEntry, StoreError> {
     let mut key = Columns::new(&TABLE, row.key.clustering.unwrap_or_default());
     let name = OutboxName { offset: key.int()?, index: key.small()? };

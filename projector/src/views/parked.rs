@@ -55,7 +55,7 @@ pub fn removal(partition: u32, run_id: RunId, timestamp_us: i64) -> Write {
 /// Reads a row back.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when the row is not one [`write`] made.
+/// [`StoreError::Corrupt`] when the row is not one [`write()`] made.
 pub fn read(row: Row) -> Result<ParkedRow, StoreError> {
     let mut columns = Columns::new(&TABLE, row.columns);
     let run_id = match row.key.clustering.as_deref() {

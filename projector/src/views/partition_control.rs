@@ -124,7 +124,7 @@ pub fn write(checkpoint: &Checkpoint, timestamp_us: i64) -> Write {
 /// Reads a checkpoint back.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when the row is not one [`write`] made.
+/// [`StoreError::Corrupt`] when the row is not one [`write()`] made.
 pub fn read(partition: u32, row: Row) -> Result<Checkpoint, StoreError> {
     let mut columns = Columns::new(&TABLE, row.columns);
     let next_offset = columns.int()?;

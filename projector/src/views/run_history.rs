@@ -95,7 +95,7 @@ pub fn write(run_id: RunId, number: u64, entry: &HistoryEntry, timestamp_us: i64
 /// Reads an entry and its number back.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when the row is not one [`write`] made.
+/// [`StoreError::Corrupt`] when the row is not one [`write()`] made.
 pub fn read(row: Row) -> Result<(u64, HistoryEntry), StoreError> {
     let mut columns = Columns::new(&TABLE, row.columns);
     let Some(Value::Int(number)) = row.key.clustering.as_ref().and_then(|key| key.first()) else {
