@@ -11,6 +11,9 @@ use utoipa::IntoParams;
 
 use super::{Reads, json};
 
+/// How long a result that is known waits for the views.
+const VIEWS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Parameters of a read.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -115,6 +118,9 @@ pub async fn get_result(
         let status = if stored.header.status.is_finished() { StatusCode::OK } else { StatusCode::ACCEPTED };
         return Ok(json(status, &reads.answer(stored).await?));
     };
+    // So that whoever has seen the end here meets it in the history and the lists as well. Should that take long,
+    // the answer is worth more than the order.
+    let _ = reads.0.projector.wait_applied(standing.partition, standing.offset, VIEWS_TIMEOUT).await;
     let position = reads.position(standing.partition, standing.offset)?;
     Ok(json(StatusCode::OK, &RunAnswer::new(&standing.run, standing.output.as_ref(), position)))
 }
