@@ -9,14 +9,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tidewheel_api::Namespaces;
 use tidewheel_engine::workflow::Workflows;
 use tidewheel_ingest::server::Limits;
 use tidewheel_ingest::state::VERDICT_TIMEOUT;
 use tidewheel_ingest::{Ingest, LogProducer, Settings, Waiters};
+use tidewheel_log::SharedLog;
+use tidewheel_projector::query::{LogEnd, QueryOptions, Reads};
 use tidewheel_projector::{Followers, Projector, ProjectorOptions};
 use tidewheel_runtime::{OwnerOptions, Owners};
-use tidewheel_schemas::{Name, TopicFamily};
+use tidewheel_schemas::{Name, Topic, TopicFamily, TopicPartition};
 use tidewheel_sdk::{Context, WorkflowResult};
 use tidewheel_store::Generation;
 use tokio::net::TcpListener;
@@ -207,7 +210,8 @@ impl RunningNode {
     async fn start(config: Config, workflows: Workflows) -> Result<Self, NodeError> {
         let recorder = telemetry::metrics_recorder().map_err(|error| role("the metrics recorder", error))?;
         // Before anything else is opened: a taken port is the commonest reason not to start.
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| listen_error(&config, &error))?;
+        let listener =
+            TcpListener::bind(config.listen).await.map_err(|error| listen_error(&config, &error))?;
         let address = listener.local_addr().map_err(|error| listen_error(&config, &error))?;
         let opening = config.clone();
         let wiring = tokio::task::spawn_blocking(move || wire::open(&opening))
@@ -258,7 +262,17 @@ impl RunningNode {
                 stopping: stop_serving.clone(),
             },
         );
-        let router = tidewheel_ingest::http::router(ingest);
+        let reads = Reads::new(
+            projector.clone(),
+            followers,
+            QueryOptions {
+                namespaces,
+                datacenter: config.datacenter_label,
+                log_end: log_end(Arc::clone(&wiring.log), topic.clone()),
+                stopping: stop_serving.clone(),
+            },
+        );
+        let router = tidewheel_ingest::http::router(ingest).merge(tidewheel_projector::query::router(reads));
         let router = tidewheel_ingest::http::finish(router);
         let watch =
             Watch::start(&config, Arc::clone(&wiring.log), &topic, projector.clone(), producer, owners);
@@ -314,6 +328,14 @@ impl RunningNode {
         }
         closed.map_err(|error| role("closing the log", error))
     }
+}
+
+/// Tells the reading routes where a partition's log ends.
+fn log_end(log: SharedLog, topic: Topic) -> LogEnd {
+    Arc::new(move |partition| {
+        let (log, place) = (Arc::clone(&log), TopicPartition::new(topic.clone(), partition));
+        async move { log.bounds(&place).await.ok().map(|bounds| bounds.end) }.boxed()
+    })
 }
 
 fn listen_error(config: &Config, error: &std::io::Error) -> NodeError {

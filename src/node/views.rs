@@ -25,7 +25,8 @@ pub struct LocalViews {
 fn store_error(error: &StoreError) -> ViewsError {
     ViewsError {
         what: format!("a view cannot be read: {error}"),
-        advice: "if it persists, stop the node and delete the store folder; it is rebuilt from the log".to_owned(),
+        advice: "if it persists, stop the node and delete the store folder; it is rebuilt from the log"
+            .to_owned(),
         transient: matches!(error, StoreError::Unavailable(_)),
     }
 }
@@ -44,7 +45,8 @@ fn load_error(error: LoadError) -> ViewsError {
 fn projector_error(error: &ProjectorError) -> ViewsError {
     ViewsError {
         what: format!("the views cannot be written: {error}"),
-        advice: "see the store's message; the log holds everything, restart the node when it is mended".to_owned(),
+        advice: "see the store's message; the log holds everything, restart the node when it is mended"
+            .to_owned(),
         transient: false,
     }
 }
@@ -52,12 +54,12 @@ fn projector_error(error: &ProjectorError) -> ViewsError {
 #[async_trait]
 impl Views for LocalViews {
     async fn resume(&self, partition: u32) -> Result<Option<Resume>, ViewsError> {
-        let Some(checkpoint) = self.projector.checkpoint(partition).await.map_err(|error| store_error(&error))?
+        let Some(checkpoint) =
+            self.projector.checkpoint(partition).await.map_err(|error| store_error(&error))?
         else {
             return Ok(None);
         };
-        let outbox =
-            self.projector.views().outbox(&checkpoint).await.map_err(|error| store_error(&error))?;
+        let outbox = self.projector.views().outbox(&checkpoint).await.map_err(|error| store_error(&error))?;
         Ok(Some(Resume { control: checkpoint.control, outbox }))
     }
 
@@ -71,7 +73,8 @@ impl Views for LocalViews {
         until_us: i64,
         page: Option<Vec<u8>>,
     ) -> Result<(Vec<OpenWork>, Option<Vec<u8>>), ViewsError> {
-        let Some(checkpoint) = self.projector.checkpoint(partition).await.map_err(|error| store_error(&error))?
+        let Some(checkpoint) =
+            self.projector.checkpoint(partition).await.map_err(|error| store_error(&error))?
         else {
             return Ok((Vec::new(), None));
         };
@@ -100,10 +103,7 @@ impl Views for LocalViews {
         transitions: Vec<Transition>,
         control: &Control,
     ) -> Result<(), ViewsError> {
-        self.projector
-            .submit(partition, transitions, control)
-            .await
-            .map_err(|error| projector_error(&error))
+        self.projector.submit(partition, transitions, control).await.map_err(|error| projector_error(&error))
     }
 
     fn applied_offset(&self, partition: u32) -> i64 {

@@ -25,7 +25,6 @@ struct Standing {
 /// The watch over a node.
 pub(super) struct Watch {
     standing: watch::Receiver<Standing>,
-    owners: Vec<watch::Receiver<OwnerStatus>>,
     tasks: Vec<JoinHandle<()>>,
     lag: JoinHandle<()>,
     projector: JoinHandle<()>,
@@ -56,21 +55,19 @@ impl Watch {
                 })
             })
             .collect();
-        let places: Vec<_> = (0..config.partitions)
-            .map(|partition| TopicPartition::new(topic.clone(), partition))
-            .collect();
+        let places: Vec<_> =
+            (0..config.partitions).map(|partition| TopicPartition::new(topic.clone(), partition)).collect();
         let lag = Lag {
             places,
             log,
             projector: projector.clone(),
             producer,
-            owners: status.clone(),
+            owners: status,
             max_lag: i64::try_from(config.max_lag).unwrap_or(i64::MAX),
         };
         let failing = sender.clone();
         Self {
             standing,
-            owners: status,
             tasks,
             lag: tokio::spawn(lag.watch(sender)),
             projector: tokio::spawn(async move {
@@ -96,11 +93,6 @@ impl Watch {
             Ok(standing) => standing.failure.clone().unwrap_or_else(|| role("the node", "unknown")),
             Err(error) => role("the node", error),
         }
-    }
-
-    /// Where the owners stand.
-    pub(super) fn owners(&self) -> &[watch::Receiver<OwnerStatus>] {
-        &self.owners
     }
 
     /// Waits for the owners, which were told to stop.
