@@ -229,15 +229,11 @@ impl Reign {
                 }
                 () = tokio::time::sleep_until(wake) => Input::Tick,
             };
+            let was_results = matches!(input, Input::Results);
+            let was_tick = matches!(input, Input::Tick);
             match input {
                 Input::Records(records) => self.fold(records?).await?,
-                Input::Results => {
-                    let now_us = clock::now_us();
-                    for result in finished.drain(..) {
-                        self.steps.finished(&result);
-                        self.partition.step_finished(result, now_us);
-                    }
-                }
+                Input::Results => self.settle(&mut finished),
                 Input::Appended(Ok(_)) => {}
                 Input::Appended(Err(error)) => self.append_failed(error)?,
                 Input::Delivered(outcome) => self.delivered(outcome),
@@ -246,6 +242,13 @@ impl Reign {
                     self.draining = true;
                     deadline = Some(Instant::now() + DRAIN);
                 }
+            }
+            // Under load the log always has records; results and timers must not wait for it to pause.
+            if !was_results && !results.is_empty() {
+                self.take_results(results, &mut finished);
+            }
+            if !was_tick && Instant::now() >= wake {
+                self.tick().await?;
             }
             self.carry_out();
             if self.draining {
@@ -256,6 +259,23 @@ impl Reign {
                 }
             }
         }
+    }
+
+    fn settle(&mut self, finished: &mut Vec<StepResult>) {
+        let now_us = clock::now_us();
+        for result in finished.drain(..) {
+            self.steps.finished(&result);
+            self.partition.step_finished(result, now_us);
+        }
+    }
+
+    fn take_results(&mut self, results: &mut mpsc::Receiver<StepResult>, finished: &mut Vec<StepResult>) {
+        while finished.len() < RECORDS_MAX
+            && let Ok(result) = results.try_recv()
+        {
+            finished.push(result);
+        }
+        self.settle(finished);
     }
 
     async fn fold(&mut self, records: Vec<Record>) -> Result<(), OwnerError> {
