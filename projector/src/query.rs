@@ -18,7 +18,7 @@ use axum::extract::FromRef;
 use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
 use serde::Serialize;
-use tidewheel_api::{AtLeast, Code, DurationParameter, Namespaces, Problem};
+use tidewheel_api::{AtLeast, Code, DurationParameter, Namespaces, Problem, Waiting};
 use tidewheel_schemas::limit::PAGE_ITEMS_MAX;
 use tidewheel_schemas::{Position, TopicFamily};
 use tidewheel_store::StoreError;
@@ -26,7 +26,6 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::follow::Followers;
 use crate::load::Views;
 use crate::writer::{Projector, ProjectorError};
 
@@ -56,7 +55,7 @@ pub struct Reads(Arc<Shared>);
 
 struct Shared {
     projector: Projector,
-    followers: Followers,
+    waiting: Waiting,
     options: QueryOptions,
 }
 
@@ -80,9 +79,9 @@ pub fn router(reads: Reads) -> OpenApiRouter {
 }
 
 impl Reads {
-    /// The state of the reading routes over what `projector` writes. `followers` must be told of every transition.
-    pub fn new(projector: Projector, followers: Followers, options: QueryOptions) -> Self {
-        Self(Arc::new(Shared { projector, followers, options }))
+    /// The state of the reading routes over what `projector` writes. `waiting` must be told of every transition.
+    pub fn new(projector: Projector, waiting: Waiting, options: QueryOptions) -> Self {
+        Self(Arc::new(Shared { projector, waiting, options }))
     }
 
     fn views(&self) -> &Views {
@@ -102,6 +101,22 @@ impl Reads {
             partition,
             offset,
         })
+    }
+
+    /// Waits, `patience` at most, until the views hold all that the log holds now. Whoever began to follow a run
+    /// before finds everything that was published earlier in the views then.
+    async fn catch_up(&self, partition: u32, patience: Duration) {
+        if let Some(end) = (self.0.options.log_end)(partition).await {
+            // Out of time or out of order: the read that follows says so better.
+            let _ = self.0.projector.wait_applied(partition, end - 1, patience).await;
+        }
+    }
+
+    /// Waits until the views hold what anybody who waits was told before this call.
+    ///
+    /// Whoever follows a run calls it after registering: what was told before that, the follower is not told again.
+    async fn catch_up(&self, partition: u32, timeout: Duration) -> Result<(), ProjectorError> {
+        self.0.projector.wait_applied(partition, self.0.waiting.published(partition), timeout).await
     }
 
     /// Waits until the views hold the record at `at_least`.

@@ -26,12 +26,12 @@ impl Reads {
         let views = self.views();
         let mut found = views.header(run_id).await.map_err(|error| store_problem(&error))?;
         if found.is_none() {
-            // It may have been started a moment ago: what was folded so far is worth waiting for.
+            // It may have been started a moment ago: what was judged so far is worth waiting for.
             let partitions = self.0.projector.partitions();
             let key = tidewheel_schemas::Entity::Run(run_id).routing_key();
             let partition = tidewheel_schemas::partition::partition_for(&key, partitions);
-            let waited = self.0.projector.wait_submitted(partition, READ_TIMEOUT).await;
-            waited.map_err(|error| projector_problem(&error, None))?;
+            let caught_up = self.catch_up(partition, READ_TIMEOUT).await;
+            caught_up.map_err(|error| projector_problem(&error, None))?;
             found = views.header(run_id).await.map_err(|error| store_problem(&error))?;
         }
         found.filter(|stored| stored.header.namespace == *namespace).ok_or_else(|| no_run(run_id))

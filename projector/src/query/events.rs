@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::response::sse::{Event as SentEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
+use tidewheel_api::waiting::Follower;
 use tidewheel_api::{Code, Problem, Query, RunPath};
 use tidewheel_engine::HistoryEntry;
 use tidewheel_schemas::{Name, RunId};
@@ -17,7 +18,6 @@ use tidewheel_schemas::{Name, RunId};
 use super::history::EntryAnswer;
 use super::run::ReadParameters;
 use super::{READ_TIMEOUT, Reads, store_problem};
-use crate::follow::Follower;
 
 const PAGE_ENTRIES: usize = 32;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -28,6 +28,8 @@ struct Following {
     run_id: RunId,
     partition: u32,
     follower: Follower,
+    /// Whether the views were seen holding all that the follower was not told.
+    caught_up: bool,
     /// The number of the next entry to send.
     next: u64,
     page: VecDeque<(u64, HistoryEntry)>,
@@ -54,11 +56,16 @@ impl Following {
             if stored.header.status.is_finished() {
                 return Ok(None);
             }
+            if !self.caught_up {
+                self.caught_up = true;
+                // A wait that ends early only means one more look at the views.
+                let _ = self.reads.catch_up(self.partition, READ_TIMEOUT).await;
+                continue;
+            }
             let standing = tokio::select! {
                 standing = self.follower.next() => standing,
                 () = self.reads.0.options.stopping.cancelled() => return Ok(None),
             };
-            // A wait that ends early only means one more look at the views.
             let _ = self.reads.0.projector.wait_applied(self.partition, standing.offset, READ_TIMEOUT).await;
         }
     }
@@ -130,9 +137,10 @@ pub async fn follow_run(
         })?,
     };
     // Before the views are read: nothing may fall in between.
-    let follower = reads.0.followers.follow(run_id);
+    let follower = reads.0.waiting.follow(run_id);
     reads.reach_for(&parameters).await?;
     let partition = reads.find(&namespace, run_id).await?.partition;
+    reads.catch_up(partition, READ_TIMEOUT).await;
     let next = seen.saturating_add(1);
     let following = Following {
         reads,
@@ -140,6 +148,7 @@ pub async fn follow_run(
         run_id,
         partition,
         follower,
+        caught_up: false,
         next,
         page: VecDeque::new(),
         ended: false,

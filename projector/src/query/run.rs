@@ -108,10 +108,25 @@ pub async fn get_result(
     if stored.header.status.is_finished() {
         return Ok(json(StatusCode::OK, &reads.answer(stored).await?));
     }
-    let finished = tokio::select! {
+    // The run may have ended before we followed it, with the end on its way to the views.
+    let early = tokio::select! {
         standing = follower.finished() => Some(standing),
-        () = tokio::time::sleep_until(deadline) => None,
+        () = reads.catch_up(stored.partition, timeout) => None,
         () = reads.0.options.stopping.cancelled() => None,
+    };
+    let finished = match early {
+        Some(standing) => Some(standing),
+        None => {
+            let stored = reads.find(&namespace, run_id).await?;
+            if stored.header.status.is_finished() {
+                return Ok(json(StatusCode::OK, &reads.answer(stored).await?));
+            }
+            tokio::select! {
+                standing = follower.finished() => Some(standing),
+                () = tokio::time::sleep_until(deadline) => None,
+                () = reads.0.options.stopping.cancelled() => None,
+            }
+        }
     };
     let Some(standing) = finished else {
         let stored = reads.find(&namespace, run_id).await?;

@@ -16,7 +16,7 @@ use super::{Reads, json};
 pub struct StatusAnswer {
     /// Every partition of the topic of workflow events.
     pub partitions: Vec<PartitionAnswer>,
-    /// How many readers follow a run now.
+    /// How many requests follow a run now.
     pub followers: usize,
 }
 
@@ -78,5 +78,5 @@ pub async fn get_status(State(reads): State<Reads>) -> Response {
             position: reads.position(partition, applied).ok().filter(|_| applied >= 0),
         });
     }
-    json(StatusCode::OK, &StatusAnswer { partitions, followers: reads.0.followers.len() })
+    json(StatusCode::OK, &StatusAnswer { partitions, followers: reads.0.waiting.followers() })
 }

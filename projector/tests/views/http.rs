@@ -210,6 +210,35 @@ fn waiting_for_a_result_ends_with_the_run_or_with_the_time() {
 }
 
 #[test]
+fn an_end_that_is_on_its_way_to_the_views_is_not_missed() {
+    block_on(async {
+        let world = completed_run();
+        let last = world.transitions.len() - 1;
+        let node = Arc::new(Node::of(&world, last).await);
+        // Published before anybody follows, projected after they have looked.
+        node.followers.publish(&world.transitions[last..]);
+        let base = format!("/v1/namespaces/default/runs/{}", run_id(1));
+        let ask = |path: String| {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move { node.get(&path).await })
+        };
+        let (result, events) = (ask(format!("{base}/result?timeout=5m")), ask(format!("{base}/events")));
+        while node.followers.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        node.projector
+            .submit(0, world.transitions[last..].to_vec(), &world.controls[last])
+            .await
+            .unwrap();
+        let patience = Duration::from_secs(60);
+        let (status, run) = tokio::time::timeout(patience, result).await.unwrap().unwrap();
+        assert_eq!((status, run["status"].as_str()), (200, Some("completed")));
+        let events = tokio::time::timeout(patience, events).await.unwrap().unwrap().1;
+        assert_eq!(events.as_str().unwrap().matches("event: ").count(), 5);
+    });
+}
+
+#[test]
 fn reads_wait_for_the_position_they_are_given_and_refuse_foreign_ones() {
     block_on(async {
         let world = completed_run();
