@@ -1,5 +1,6 @@
 //! Telemetry of a process: log lines to standard error, and the recorder that `/metrics` renders.
 
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
@@ -19,7 +20,9 @@ pub fn start_logging(config: &Config) -> Result<(), ConfigError> {
         key: "log_filter".to_owned(),
         what: format!("{error}; give directives such as `info` or `info,tidewheel_ingest=debug`"),
     })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_terminal = std::io::stderr().is_terminal();
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
     let started = match config.log_format {
         LogFormat::Text => lines.finish().try_init(),
         LogFormat::Json => lines.json().finish().try_init(),
