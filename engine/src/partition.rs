@@ -5,6 +5,7 @@
 
 mod active;
 mod leadership;
+mod wakeups;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tidewheel_schemas::{
 
 use self::active::Active;
 use self::leadership::Leadership;
+use self::wakeups::Wakeups;
 use crate::control::Control;
 use crate::fold::{Fold, FoldError};
 use crate::outbox::OutboxEntry;
@@ -68,7 +70,7 @@ pub struct Partition {
     /// Runs to be activated (their machine built from history) at the next drive.
     pending: BTreeSet<RunId>,
     /// When the timers of runs are due; also of runs that are not in memory.
-    wakeups: BTreeSet<(i64, RunId)>,
+    wakeups: Wakeups,
     /// Changed runs by the offset of the change, oldest first: what may leave memory once a view holds it.
     evictable: VecDeque<(i64, RunId)>,
     effects: Effects,
@@ -84,7 +86,7 @@ impl Partition {
             leadership: Leadership::Following,
             active: BTreeMap::new(),
             pending: BTreeSet::new(),
-            wakeups: BTreeSet::new(),
+            wakeups: Wakeups::default(),
             evictable: VecDeque::new(),
             effects: Effects::default(),
         }
@@ -118,18 +120,35 @@ impl Partition {
     /// Brings a run loaded from a view into memory.
     pub fn insert(&mut self, run: Run) {
         let run_id = run.header.run_id;
+        if self.fold.run(run_id).is_some() {
+            return;
+        }
         let due = run.header.work_due_us();
+        // What it is loaded for may change nothing; it must be able to leave memory all the same.
+        self.evictable.push_back((run.header.applied_offset, run_id));
         self.fold.insert(run);
-        if self.is_leader() && due == Some(i64::MIN) && !self.active.contains_key(&run_id) {
+        if self.is_leader() {
+            self.note_work(run_id, due);
+        }
+    }
+
+    /// Notes when a run in memory without a machine has work, as [`RunHeader::work_due_us`] says it.
+    ///
+    /// [`RunHeader::work_due_us`]: crate::RunHeader::work_due_us
+    fn note_work(&mut self, run_id: RunId, due: Option<i64>) {
+        if due == Some(i64::MIN) {
             self.pending.insert(run_id);
+        } else {
+            self.wakeups.set(run_id, due);
         }
     }
 
     /// The record that claims this partition, replacing the claim in force. The shell appends it when it has read
-    /// to the end of the log; reading it back makes this process the leader. None before the log was created, or
-    /// while this process leads.
+    /// to the end of the log; reading it back makes this process the leader. None before the log was created, while
+    /// this process leads, or while a claim of its own is on its way: a second one would never let the first one
+    /// count where appends take longer than candidates wait. If that append fails, [`Partition::depose`] it.
     pub fn claim(&mut self, event_id: EventId, now_us: i64) -> Option<NewRecord> {
-        if self.is_leader() || self.control().log.is_none() {
+        if self.leadership != Leadership::Following || self.control().log.is_none() {
             return None;
         }
         let record = leadership::claim(self.control(), &self.process, event_id, now_us);
@@ -207,18 +226,13 @@ impl Partition {
 
     /// Runs whose timers are due but that are not in memory: load and [`Partition::insert`] them, then tick.
     pub fn due_elsewhere(&self, now_us: i64) -> Vec<RunId> {
-        self.wakeups
-            .iter()
-            .take_while(|(due_us, _)| *due_us <= now_us)
-            .map(|(_, run_id)| *run_id)
-            .filter(|run_id| self.fold.run(*run_id).is_none())
-            .collect()
+        self.wakeups.due(now_us).filter(|run_id| self.fold.run(*run_id).is_none()).collect()
     }
 
     /// Notes that a run that is not in memory has a timer, as found in `open_work`.
     pub fn expect(&mut self, run_id: RunId, due_us: i64) {
         if self.fold.run(run_id).is_none() {
-            self.wakeups.insert((due_us, run_id));
+            self.wakeups.set(run_id, Some(due_us));
         }
     }
 
@@ -227,11 +241,7 @@ impl Partition {
         if !self.is_leader() {
             return;
         }
-        while let Some(&(due_us, run_id)) = self.wakeups.first() {
-            if due_us > now_us {
-                break;
-            }
-            self.wakeups.pop_first();
+        while let Some(run_id) = self.wakeups.pop_due(now_us) {
             self.fire(run_id, now_us);
         }
         self.activate_pending(now_us);
@@ -261,7 +271,7 @@ impl Partition {
 
     /// When [`Partition::tick`] has something to do next.
     pub fn wake_at_us(&self) -> Option<i64> {
-        self.wakeups.first().map(|(due_us, _)| *due_us)
+        self.wakeups.first_us()
     }
 
     /// What the shell is to do now.
@@ -283,16 +293,11 @@ impl Partition {
     fn claimed(&mut self, event_id: EventId, offset: i64) {
         if self.leadership == (Leadership::Claiming { event_id }) {
             self.leadership = Leadership::Leading { claim: offset, next_seq: 0 };
-            for (run_id, run) in self.fold.runs() {
-                match run.header.work_due_us() {
-                    Some(i64::MIN) => {
-                        self.pending.insert(*run_id);
-                    }
-                    Some(due_us) => {
-                        self.wakeups.insert((due_us, *run_id));
-                    }
-                    None => {}
-                }
+            let work: Vec<_> = (self.fold.runs().iter())
+                .filter_map(|(run_id, run)| Some((*run_id, run.header.work_due_us()?)))
+                .collect();
+            for (run_id, due_us) in work {
+                self.note_work(run_id, Some(due_us));
             }
         } else {
             self.depose();
@@ -314,13 +319,10 @@ impl Partition {
             if busy || run.header.applied_offset > offset {
                 continue;
             }
-            let due_us = run.header.next_due_us;
             if self.fold.evict(run_id, applied_offset) {
                 self.active.remove(&run_id);
                 evicted += 1;
-                if let Some(due_us) = due_us.filter(|due_us| *due_us > horizon_us) {
-                    self.wakeups.remove(&(due_us, run_id));
-                }
+                self.wakeups.forget_after(run_id, horizon_us);
             }
         }
         evicted

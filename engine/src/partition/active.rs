@@ -129,14 +129,12 @@ impl Partition {
             self.effects.aborts.extend(open.into_iter().map(|location| (run_id, location)));
         }
         self.pending.remove(&run_id);
+        self.wakeups.set(run_id, None);
     }
 
     /// Keeps the wake-up of a run true: the earliest timer that has not fired yet.
     pub(super) fn schedule(&mut self, run_id: RunId) {
         let Some(run) = self.fold.run(run_id) else { return };
-        if run.timers.is_empty() || run.header.status != RunStatus::Running {
-            return;
-        }
         let active = self.active.get(&run_id);
         let next = run
             .timers
@@ -146,9 +144,7 @@ impl Partition {
             })
             .map(|(_, timer)| timer.due_us)
             .min();
-        if let Some(due_us) = next {
-            self.wakeups.insert((due_us, run_id));
-        }
+        self.wakeups.set(run_id, next.filter(|_| run.header.status == RunStatus::Running));
     }
 }
 

@@ -263,3 +263,82 @@ fn an_idle_run_leaves_memory_and_comes_back_where_it_was() {
     world.read(0, usize::MAX);
     assert_eq!(world.processes[0].steps.len(), 1, "the charge");
 }
+
+/// The run of [`led`], asleep in memory only as far as a view would hold it: `due_us` is when its timer is due.
+fn asleep() -> (World, RunId, tidewheel_engine::Run, i64) {
+    let (mut world, run_id) = led();
+    world.finish_step(0, 0, true);
+    world.flush(0, usize::MAX);
+    world.read(0, usize::MAX);
+    let kept = world.processes[0].partition.fold().run(run_id).expect("the run").clone();
+    let due_us = kept.header.next_due_us.expect("the wait for the payment has a timeout");
+    let last = i64::try_from(world.log.len()).expect("a short log") - 1;
+    // The timer is beyond the horizon, so nothing of the run stays behind.
+    assert_eq!(world.processes[0].partition.evict(last, i64::MIN), 1);
+    assert_eq!(world.processes[0].partition.wake_at_us(), None);
+    (world, run_id, kept, due_us)
+}
+
+#[test]
+fn a_timer_that_came_due_before_the_takeover_fires_once_its_run_is_loaded() {
+    let (mut world, _, kept, due_us) = asleep();
+    world.now_us = due_us + 1;
+    world.processes[0].partition.insert(kept);
+    world.tick(0, 0);
+    assert!(!world.processes[0].outgoing.is_empty(), "the timeout is decided");
+}
+
+#[test]
+fn a_timer_fires_although_its_run_was_loaded_for_a_record_that_changed_nothing() {
+    let (mut world, run_id, kept, due_us) = asleep();
+    let author = Author::Ingest { principal: "anonymous".into() };
+    let signal = RunSignaled { name: name("payment"), payload: Payload::null() };
+    let stray = world.record(Entity::Run(run_id), Some(name("another")), author, signal.into());
+    world.append(vec![stray]);
+    world.processes[0].partition.insert(kept);
+    let transitions = world.read(0, usize::MAX);
+    assert_eq!(transitions[0].verdict, Verdict::Rejected(Rejection::WrongNamespace));
+    assert_eq!(world.processes[0].partition.wake_at_us(), Some(due_us));
+}
+
+#[test]
+fn a_run_loaded_for_a_record_that_changed_nothing_leaves_memory_again() {
+    let (mut world, run_id, kept, _) = asleep();
+    let author = Author::Ingest { principal: "anonymous".into() };
+    let signal = RunSignaled { name: name("payment"), payload: Payload::null() };
+    let stray = world.record(Entity::Run(run_id), Some(name("another")), author, signal.into());
+    world.append(vec![stray]);
+    world.processes[0].partition.insert(kept);
+    world.read(0, usize::MAX);
+    let last = i64::try_from(world.log.len()).expect("a short log") - 1;
+    assert_eq!(world.processes[0].partition.evict(last, i64::MIN), 1);
+    assert_eq!(world.processes[0].partition.wake_at_us(), None);
+}
+
+#[test]
+fn a_wait_that_ended_in_time_leaves_no_wake_up_behind() {
+    let (mut world, run_id) = led();
+    world.finish_step(0, 0, true);
+    world.flush(0, usize::MAX);
+    world.read(0, usize::MAX);
+    assert!(world.processes[0].partition.wake_at_us().is_some(), "the payment may be late");
+    world.external(run_id, RunSignaled { name: name("payment"), payload: Payload::null() }.into());
+    world.read(0, usize::MAX);
+    world.flush(0, usize::MAX);
+    world.read(0, usize::MAX);
+    assert_eq!(world.processes[0].partition.wake_at_us(), None, "the timeout is no more due");
+    world.external(run_id, RunTerminated { reason: "enough".to_owned() }.into());
+    world.read(0, usize::MAX);
+    assert_eq!(world.processes[0].partition.wake_at_us(), None);
+}
+
+#[test]
+fn a_candidate_waits_for_its_claim_before_it_claims_again() {
+    let mut world = World::new();
+    world.read(0, usize::MAX);
+    world.claim(0);
+    world.claim(0);
+    world.flush(0, 1);
+    world.read(0, usize::MAX);
+    assert!(world.processes[0].partition.is_leader(), "the first claim is as good as the second");
+}
