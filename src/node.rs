@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tidewheel_api::Namespaces;
+use tidewheel_api::{Namespaces, Waiting};
 use tidewheel_engine::workflow::Workflows;
 use tidewheel_ingest::server::Limits;
 use tidewheel_ingest::state::VERDICT_TIMEOUT;
-use tidewheel_ingest::{Ingest, LogProducer, Settings, Waiters};
+use tidewheel_ingest::{Ingest, LogProducer, Settings};
 use tidewheel_log::SharedLog;
 use tidewheel_projector::query::{LogEnd, QueryOptions, Reads};
-use tidewheel_projector::{Followers, Projector, ProjectorOptions};
+use tidewheel_projector::{Projector, ProjectorOptions};
 use tidewheel_runtime::{OwnerOptions, Owners};
 use tidewheel_schemas::{Name, Topic, TopicFamily, TopicPartition};
 use tidewheel_sdk::{Context, WorkflowResult};
@@ -228,7 +228,7 @@ impl RunningNode {
         let projector = Projector::start(views, config.partitions, ProjectorOptions::default())
             .await
             .map_err(|error| role("the projector", error))?;
-        let (followers, waiters) = (Followers::new(), Waiters::new());
+        let waiting = Waiting::new(config.partitions);
         let names = workflows.names().cloned().collect();
         let stop_owners = CancellationToken::new();
         let owners = Owners::start(&OwnerOptions {
@@ -237,11 +237,7 @@ impl RunningNode {
             partitions: config.partitions,
             process,
             workflows: Arc::new(workflows),
-            views: Arc::new(LocalViews {
-                projector: projector.clone(),
-                followers: followers.clone(),
-                waiters: waiters.clone(),
-            }),
+            views: Arc::new(LocalViews { projector: projector.clone(), waiting: waiting.clone() }),
             steps_max: config.steps_max,
             shutdown: stop_owners.clone(),
         });
@@ -251,7 +247,7 @@ impl RunningNode {
         let namespaces = Namespaces::new(config.namespaces.iter().cloned());
         let ingest = Ingest::new(
             Arc::clone(&producer) as Arc<dyn tidewheel_ingest::Producer>,
-            waiters,
+            waiting.clone(),
             Settings {
                 namespaces: namespaces.clone(),
                 workflows: Some(names),
@@ -264,7 +260,7 @@ impl RunningNode {
         );
         let reads = Reads::new(
             projector.clone(),
-            followers,
+            waiting,
             QueryOptions {
                 namespaces,
                 datacenter: config.datacenter_label,

@@ -1,4 +1,4 @@
-//! The face: problem details, extractors, answers, principals and paging shared by every HTTP route.
+//! The face: problem details, extractors, answers, principals, paging and waiting, shared by every HTTP route.
 //!
 //! Which routes exist is said where they are served (`ingest`, `projector`); what a fact is, in `schemas`.
 
@@ -15,6 +15,7 @@ pub mod principal;
 pub mod problem;
 pub mod run;
 pub mod time;
+pub mod waiting;
 
 pub use body::{JsonBody, read_body};
 pub use code::Code;
@@ -28,3 +29,4 @@ pub use principal::Principal;
 pub use problem::Problem;
 pub use run::RunAnswer;
 pub use time::Time;
+pub use waiting::Waiting;

@@ -84,14 +84,18 @@ fn status_text<S: Serializer>(status: &RunStatus, serializer: S) -> Result<S::Ok
     serializer.serialize_str(status.as_str())
 }
 
+/// The status users see: a run at which a reader stopped is parked, like one whose code and history differ.
+pub fn shown_status(run: &RunHeader) -> RunStatus {
+    if run.parked_at.is_some() && !run.status.is_finished() { RunStatus::Parked } else { run.status }
+}
+
 impl RunAnswer {
     /// The answer for a run whose state is `header` as of `position`; `output` is what it returned, if it is known.
     pub fn new(header: &RunHeader, output: Option<&Payload>, position: Position) -> Self {
-        let reader_parked = header.parked_at.is_some() && !header.status.is_finished();
         Self {
             run_id: header.run_id,
             workflow: header.workflow.clone(),
-            status: if reader_parked { RunStatus::Parked } else { header.status },
+            status: shown_status(header),
             output: output.cloned().map(PayloadAnswer),
             error: header
                 .failure

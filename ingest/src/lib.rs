@@ -9,8 +9,6 @@ pub mod server;
 pub mod start;
 pub mod state;
 mod submit;
-pub mod verdicts;
 
 pub use producer::{LogProducer, Producer};
 pub use state::{Ingest, Settings};
-pub use verdicts::Waiters;

@@ -7,13 +7,12 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use metrics::{Counter, Histogram};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tidewheel_api::{Code, Namespaces, Problem};
+use tidewheel_api::{Code, Namespaces, Problem, Waiting};
 use tidewheel_engine::Verdict;
 use tidewheel_schemas::{Name, Position, Topic, TopicFamily};
 use tokio_util::sync::CancellationToken;
 
 use crate::producer::Producer;
-use crate::verdicts::Waiters;
 
 /// How long a mutation waits for the fold's verdict unless the request says otherwise.
 pub const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +44,7 @@ pub struct Ingest(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
     pub(crate) producer: Arc<dyn Producer>,
-    pub(crate) waiters: Waiters,
+    pub(crate) waiting: Waiting,
     pub(crate) settings: Settings,
     pub(crate) meters: Meters,
 }
@@ -95,9 +94,9 @@ impl Meters {
 }
 
 impl Ingest {
-    /// The routes' state. `waiters` must be told of every transition the fold makes.
-    pub fn new(producer: Arc<dyn Producer>, waiters: Waiters, settings: Settings) -> Self {
-        Self(Arc::new(Shared { producer, waiters, settings, meters: Meters::new() }))
+    /// The routes' state. `waiting` must be told of every transition the fold makes.
+    pub fn new(producer: Arc<dyn Producer>, waiting: Waiting, settings: Settings) -> Self {
+        Self(Arc::new(Shared { producer, waiting, settings, meters: Meters::new() }))
     }
 
     /// Refuses new work while the node cannot or should not take it.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use futures::FutureExt;
+use tidewheel_api::waiting::Outcome;
 use tidewheel_api::{Code, Problem, RunAnswer};
 use tidewheel_engine::{RunHeader, Verdict};
 use tidewheel_log::LogError;
@@ -14,7 +15,6 @@ use tidewheel_schemas::{Author, Entity, Envelope, Event, EventId, Name, NewRecor
 use tokio::time::timeout_at;
 
 use crate::state::{Ingest, RETRY_AFTER_MS};
-use crate::verdicts::Outcome;
 
 /// Who asks, in which namespace, under which key: what every event of a request shares.
 pub(crate) struct Asker<'a> {
@@ -73,7 +73,7 @@ impl Ingest {
         self.position(partition, 0)?;
         let began = Instant::now();
         // Before the append: the verdict may come before the append is known to be durable here.
-        let waiter = self.0.waiters.expect(prepared.event_id);
+        let mut waiter = self.0.waiting.expect(prepared.event_id);
         let appended = self.0.producer.append(partition, vec![prepared.record]).await;
         let offset = appended.map_err(|error| {
             self.0.meters.append_failed.increment(1);

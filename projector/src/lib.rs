@@ -4,12 +4,10 @@
 
 pub mod chunk;
 mod columns;
-pub mod follow;
 pub mod load;
 pub mod query;
 pub mod views;
 pub mod writer;
 
-pub use follow::{Follower, Followers};
 pub use load::Views;
 pub use writer::{Projector, ProjectorError, ProjectorOptions};

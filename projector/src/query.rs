@@ -103,15 +103,6 @@ impl Reads {
         })
     }
 
-    /// Waits, `patience` at most, until the views hold all that the log holds now. Whoever began to follow a run
-    /// before finds everything that was published earlier in the views then.
-    async fn catch_up(&self, partition: u32, patience: Duration) {
-        if let Some(end) = (self.0.options.log_end)(partition).await {
-            // Out of time or out of order: the read that follows says so better.
-            let _ = self.0.projector.wait_applied(partition, end - 1, patience).await;
-        }
-    }
-
     /// Waits until the views hold what anybody who waits was told before this call.
     ///
     /// Whoever follows a run calls it after registering: what was told before that, the follower is not told again.

@@ -1,10 +1,10 @@
 //! The views as the owners see them: the projector of this process, and everybody who waits in it.
 
 use async_trait::async_trait;
+use tidewheel_api::Waiting;
 use tidewheel_engine::{Control, Run, Transition};
-use tidewheel_ingest::Waiters;
 use tidewheel_projector::load::{LoadError, OpenWorkPlace};
-use tidewheel_projector::{Followers, Projector, ProjectorError};
+use tidewheel_projector::{Projector, ProjectorError};
 use tidewheel_runtime::{OpenWork, Resume, Views, ViewsError};
 use tidewheel_schemas::RunId;
 use tidewheel_store::StoreError;
@@ -16,10 +16,8 @@ const OPEN_WORK_PAGE: usize = 256;
 pub struct LocalViews {
     /// Writes them.
     pub projector: Projector,
-    /// Those who follow a run.
-    pub followers: Followers,
-    /// Those who wait for a verdict.
-    pub waiters: Waiters,
+    /// Those who wait for a verdict or follow a run.
+    pub waiting: Waiting,
 }
 
 fn store_error(error: &StoreError) -> ViewsError {
@@ -91,10 +89,7 @@ impl Views for LocalViews {
     }
 
     fn publish(&self, transitions: &[Transition]) {
-        for transition in transitions {
-            self.waiters.observe(transition);
-        }
-        self.followers.publish(transitions);
+        self.waiting.publish(transitions);
     }
 
     async fn project(

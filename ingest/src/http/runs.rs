@@ -7,10 +7,11 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tidewheel_api::waiting::{Follower, Standing, is_settled};
 use tidewheel_api::{
     DurationParameter, Idempotency, JsonBody, Namespace, Principal, Problem, Query, RunAnswer, Traceparent,
 };
-use tidewheel_engine::Verdict;
+use tidewheel_engine::{RunHeader, Verdict};
 use tidewheel_schemas::{Position, RunId};
 use tokio::time::timeout_at;
 use utoipa::{IntoParams, ToSchema};
@@ -19,7 +20,6 @@ use crate::http::json;
 use crate::start::StartRun;
 use crate::state::Ingest;
 use crate::submit::{Asker, refusal};
-use crate::verdicts::RunWatcher;
 
 /// Parameters of a start.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -53,8 +53,11 @@ impl PendingAnswer {
 /// Start a run.
 ///
 /// Answers once the start is durable and judged. With `wait`, answers with the result, or with 202 and the run's
-/// state when the time is up. A retry with the same `Idempotency-Key`, or another start with the same `key`,
-/// answers with the run that exists.
+/// state when the time is up or the run is parked, for it will not end by itself. A retry with the same
+/// `Idempotency-Key`, or another start with the same `key`, answers with the run that exists.
+///
+/// The answer follows the log and may be ahead of the views: reads that must show what it says pass its `position`
+/// as `at_least`.
 #[utoipa::path(
     post,
     path = "/v1/namespaces/{ns}/runs",
@@ -69,7 +72,7 @@ impl PendingAnswer {
     responses(
         (status = 201, description = "The run was started", body = RunAnswer),
         (status = 200, description = "The run existed already, or ended within `wait`", body = RunAnswer),
-        (status = 202, description = "Time is up: the run's state, or where the unjudged start lies", body = RunAnswer),
+        (status = 202, description = "Time is up or the run is parked: its state; or where the unjudged start lies", body = RunAnswer),
         (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Not possible now", body = Problem, content_type = "application/problem+json"),
     )
@@ -94,7 +97,7 @@ pub async fn start(
     let run_id = prepared.run_id;
     let deadline = Instant::now() + parameters.wait.map_or(ingest.0.settings.verdict_timeout, |wait| wait.0);
     // Before the append, so that no end is missed.
-    let watcher = parameters.wait.map(|_| ingest.0.waiters.watch(run_id));
+    let follower = parameters.wait.map(|_| ingest.0.waiting.follow(run_id));
     let judged = ingest.submit(prepared, deadline).await?;
     let position = judged.position;
     let Some(outcome) = judged.outcome else {
@@ -111,36 +114,41 @@ pub async fn start(
         Verdict::Accepted => StatusCode::CREATED,
         Verdict::Duplicate(_) | Verdict::Rejected(_) | Verdict::Stale => StatusCode::OK,
     };
-    match watcher {
-        Some(watcher) if !run.status.is_finished() => {
-            let (status, answer) =
-                follow(&ingest, &watcher, deadline, RunAnswer::new(&run, None, position)).await;
+    match follower {
+        Some(mut follower) if !is_settled(&run) => {
+            let started = RunAnswer::new(&run, None, position);
+            let (status, answer) = follow(&ingest, &mut follower, deadline, started).await;
             Ok(json(status, &answer))
         }
-        Some(_) => Ok(json(StatusCode::OK, &ingest.answer(&run, position).await?)),
+        Some(_) => Ok(json(waited(&run), &ingest.answer(&run, position).await?)),
         None => Ok(json(status, &ingest.answer(&run, position).await?)),
     }
 }
 
-/// Waits for a run's end until the deadline or until the node stops.
+/// How a wait is answered that ended with `run`.
+fn waited(run: &RunHeader) -> StatusCode {
+    if run.status.is_finished() { StatusCode::OK } else { StatusCode::ACCEPTED }
+}
+
+/// Waits until a run has ended or is parked, until the deadline or until the node stops.
 async fn follow(
     ingest: &Ingest,
-    watcher: &RunWatcher,
+    follower: &mut Follower,
     deadline: Instant,
     started: RunAnswer,
 ) -> (StatusCode, RunAnswer) {
-    let shown = |standing: crate::verdicts::Standing| {
+    let shown = |standing: &Standing| {
         let offset = standing.offset.max(started.position.offset);
         let position = Position { offset, ..started.position };
         RunAnswer::new(&standing.run, standing.output.as_ref(), position)
     };
-    let ended = tokio::select! {
+    let settled = tokio::select! {
         biased;
-        ended = timeout_at(deadline.into(), watcher.finished()) => ended.ok(),
+        settled = timeout_at(deadline.into(), follower.settled()) => settled.ok(),
         () = ingest.0.settings.stopping.cancelled() => None,
     };
-    match ended {
-        Some(standing) => (StatusCode::OK, shown(standing)),
-        None => (StatusCode::ACCEPTED, watcher.newest().map(shown).unwrap_or(started)),
+    match settled.or_else(|| follower.newest()) {
+        Some(standing) => (waited(&standing.run), shown(&standing)),
+        None => (StatusCode::ACCEPTED, started),
     }
 }

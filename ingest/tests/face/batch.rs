@@ -28,7 +28,7 @@ async fn a_bad_line_is_told_so_and_the_others_go_on() {
     assert_eq!(answers[3]["outcome"], "duplicate");
     assert_eq!(answers[3]["run_id"], answers[0]["run_id"]);
     assert_eq!(answers[4]["outcome"], "accepted");
-    assert!(node.waiters.is_empty());
+    assert!(node.waiting.is_empty());
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn a_verdict_that_does_not_come_in_time_is_a_202_with_the_position() {
     assert_eq!(answer.text("position").len(), 48);
     let answer = quiet.post(&format!("{RUNS}/{run_id}/signals?timeout=100ms"), r#"{"name":"go"}"#).await;
     assert_eq!((answer.status, answer.text("outcome")), (202, "pending".to_owned()));
-    assert!(quiet.waiters.is_empty());
+    assert!(quiet.waiting.is_empty());
 }
 
 #[tokio::test]

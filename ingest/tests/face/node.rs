@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidewheel_api::Namespaces;
+use tidewheel_api::{Namespaces, Waiting};
 use tidewheel_engine::fold::Fold;
 use tidewheel_ingest::http::{finish, router};
 use tidewheel_ingest::server::{Limits, serve};
-use tidewheel_ingest::{Ingest, LogProducer, Settings, Waiters};
+use tidewheel_ingest::{Ingest, LogProducer, Settings};
 use tidewheel_log::EventLog;
 use tidewheel_log::memory::MemoryLog;
 use tidewheel_schemas::codec::encode;
@@ -30,7 +30,7 @@ pub struct Node {
     pub address: SocketAddr,
     pub log: Arc<MemoryLog>,
     pub producer: Arc<LogProducer>,
-    pub waiters: Waiters,
+    pub waiting: Waiting,
     pub stopping: CancellationToken,
     pub router: axum::Router,
     pub server: JoinHandle<std::io::Result<()>>,
@@ -87,13 +87,13 @@ impl Node {
         let topic = TopicFamily::WorkflowEvents.topic(&name("test"), &name("dc1"));
         log.create_topic(&topic, PARTITIONS).await.expect("a topic");
         let producer = Arc::new(LogProducer::new(log.clone(), &topic, PARTITIONS));
-        let waiters = Waiters::new();
+        let waiting = Waiting::new(PARTITIONS);
         let mut folds = Vec::new();
         for partition in 0..PARTITIONS {
             let log_id = LogId::random([partition as u8 + 1; 16]);
             begin(&log, &topic, partition, log_id).await;
             producer.set_log_id(partition, log_id);
-            folds.push(tokio::spawn(fold(log.clone(), topic.clone(), partition, waiters.clone())));
+            folds.push(tokio::spawn(fold(log.clone(), topic.clone(), partition, waiting.clone())));
         }
         producer.set_ready(true);
         let stopping = CancellationToken::new();
@@ -106,11 +106,11 @@ impl Node {
             metrics: None,
             stopping: stopping.clone(),
         };
-        let router = finish(router(Ingest::new(producer.clone(), waiters.clone(), settings)));
+        let router = finish(router(Ingest::new(producer.clone(), waiting.clone(), settings)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let server = tokio::spawn(serve(listener, router.clone(), stopping.clone(), limits));
-        Self { address, log, producer, waiters, stopping, router, server, folds }
+        Self { address, log, producer, waiting, stopping, router, server, folds }
     }
 
     pub fn stop_folding(&self) {
@@ -214,7 +214,7 @@ fn envelope_of(partition: u32, id: u8, author: Author, event: Event) -> tidewhee
 }
 
 /// Folds one partition, tells the waiters, and completes runs of `echo` with their input.
-async fn fold(log: Arc<MemoryLog>, topic: Topic, partition: u32, waiters: Waiters) {
+async fn fold(log: Arc<MemoryLog>, topic: Topic, partition: u32, waiting: Waiting) {
     let place = TopicPartition::new(topic, partition);
     let mut tail = log.tail(&place, 0).await.expect("a tail");
     let mut fold = Fold::new(partition);
@@ -228,7 +228,7 @@ async fn fold(log: Arc<MemoryLog>, topic: Topic, partition: u32, waiters: Waiter
         };
         for record in records {
             let transition = fold.apply(&record).expect("a fold");
-            waiters.observe(&transition);
+            waiting.publish(std::slice::from_ref(&transition));
             let Some(entry) = transition.run.and_then(|change| change.entry) else { continue };
             if let Event::RunStarted(started) = &*entry.event
                 && started.workflow.as_str() == "echo"

@@ -45,7 +45,7 @@ async fn a_start_that_waits_is_answered_with_the_result() {
         assert_eq!((again.status, again.text("status")), (200, "completed".to_owned()));
         assert_eq!(again.json()["output"], serde_json::json!({"b": 1.0, "a": []}));
     }
-    assert!(node.waiters.is_empty());
+    assert!(node.waiting.is_empty());
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_wait_that_ends_too_early_is_answered_with_the_state_so_far() {
     let node = Node::start().await;
     let answer = node.post(&format!("{RUNS}?wait=300ms"), r#"{"workflow":"wait"}"#).await;
     assert_eq!((answer.status, answer.text("status")), (202, "running".to_owned()));
-    assert!(node.waiters.is_empty());
+    assert!(node.waiting.is_empty());
 }
 
 #[tokio::test]

@@ -140,7 +140,6 @@ pub async fn follow_run(
     let follower = reads.0.waiting.follow(run_id);
     reads.reach_for(&parameters).await?;
     let partition = reads.find(&namespace, run_id).await?.partition;
-    reads.catch_up(partition, READ_TIMEOUT).await;
     let next = seen.saturating_add(1);
     let following = Following {
         reads,

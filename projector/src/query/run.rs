@@ -6,7 +6,9 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
+use tidewheel_api::waiting::is_settled;
 use tidewheel_api::{AtLeast, DurationParameter, Problem, Query, RunAnswer, RunPath};
+use tidewheel_engine::RunHeader;
 use utoipa::IntoParams;
 
 use super::{Reads, json};
@@ -61,6 +63,11 @@ pub async fn get_run(
     Ok(json(StatusCode::OK, &reads.answer(stored).await?))
 }
 
+/// How a wait is answered that ended with `run`.
+fn waited_status(run: &RunHeader) -> StatusCode {
+    if run.status.is_finished() { StatusCode::OK } else { StatusCode::ACCEPTED }
+}
+
 /// Parameters of waiting for a result.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -76,7 +83,8 @@ pub struct ResultParameters {
 
 /// Wait for a run's result.
 ///
-/// Answers as soon as the run has ended, or with 202 and its state when the time is up.
+/// Answers as soon as the run has ended, or with 202 and its state when the time is up or the run is parked, for it
+/// will not end by itself.
 #[utoipa::path(
     get,
     path = "/v1/namespaces/{ns}/runs/{run_id}/result",
@@ -89,7 +97,7 @@ pub struct ResultParameters {
     ),
     responses(
         (status = 200, description = "The run has ended", body = RunAnswer),
-        (status = 202, description = "The time is up; the run as it stands", body = RunAnswer),
+        (status = 202, description = "The time is up or the run is parked; the run as it stands", body = RunAnswer),
         (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Not possible now", body = Problem, content_type = "application/problem+json"),
     )
@@ -100,42 +108,41 @@ pub async fn get_result(
     Query(parameters): Query<ResultParameters>,
 ) -> Result<Response, Problem> {
     // Before the view is read: the end may come in between.
-    let mut follower = reads.0.followers.follow(run_id);
+    let mut follower = reads.0.waiting.follow(run_id);
     let timeout = parameters.timeout.map_or(Duration::ZERO, |timeout| timeout.0);
     let deadline = tokio::time::Instant::now() + timeout;
     reads.reach(parameters.at_least, parameters.timeout).await?;
-    let stored = reads.find(&namespace, run_id).await?;
-    if stored.header.status.is_finished() {
-        return Ok(json(StatusCode::OK, &reads.answer(stored).await?));
-    }
-    // The run may have ended before we followed it, with the end on its way to the views.
-    let early = tokio::select! {
-        standing = follower.finished() => Some(standing),
-        () = reads.catch_up(stored.partition, timeout) => None,
-        () = reads.0.options.stopping.cancelled() => None,
-    };
-    let finished = match early {
-        Some(standing) => Some(standing),
-        None => {
-            let stored = reads.find(&namespace, run_id).await?;
-            if stored.header.status.is_finished() {
-                return Ok(json(StatusCode::OK, &reads.answer(stored).await?));
-            }
-            tokio::select! {
-                standing = follower.finished() => Some(standing),
-                () = tokio::time::sleep_until(deadline) => None,
-                () = reads.0.options.stopping.cancelled() => None,
-            }
+    let mut stored = reads.find(&namespace, run_id).await?;
+    let mut settled = None;
+    if !stored.header.status.is_finished() && !timeout.is_zero() {
+        // An end, or the resume of a parked run, may have been told before we followed and not be in the views yet.
+        settled = tokio::select! {
+            standing = follower.settled() => Some(standing),
+            _ = reads.catch_up(stored.partition, timeout) => None,
+            () = reads.0.options.stopping.cancelled() => None,
+        };
+        if settled.is_none() {
+            stored = reads.find(&namespace, run_id).await?;
         }
-    };
-    let Some(standing) = finished else {
-        let stored = reads.find(&namespace, run_id).await?;
-        let status = if stored.header.status.is_finished() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    }
+    if settled.is_none() && !is_settled(&stored.header) {
+        settled = tokio::select! {
+            standing = follower.settled() => Some(standing),
+            () = tokio::time::sleep_until(deadline) => None,
+            () = reads.0.options.stopping.cancelled() => None,
+        };
+        if settled.is_none() {
+            stored = reads.find(&namespace, run_id).await?;
+        }
+    }
+    let Some(standing) = settled else {
+        let status = waited_status(&stored.header);
         return Ok(json(status, &reads.answer(stored).await?));
     };
     // So that whoever has seen the end here meets it in the history and the lists as well. Should that take long,
     // the answer is worth more than the order.
     let _ = reads.0.projector.wait_applied(standing.partition, standing.offset, VIEWS_TIMEOUT).await;
     let position = reads.position(standing.partition, standing.offset)?;
-    Ok(json(StatusCode::OK, &RunAnswer::new(&standing.run, standing.output.as_ref(), position)))
+    let answer = RunAnswer::new(&standing.run, standing.output.as_ref(), position);
+    Ok(json(waited_status(&standing.run), &answer))
 }

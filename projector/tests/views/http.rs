@@ -9,9 +9,9 @@ use axum::http::Request;
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use serde_json::Value;
-use tidewheel_api::Namespaces;
+use tidewheel_api::{Namespaces, Waiting};
 use tidewheel_projector::query::{QueryOptions, Reads, router};
-use tidewheel_projector::{Followers, Projector, ProjectorOptions};
+use tidewheel_projector::{Projector, ProjectorOptions};
 use tidewheel_schemas::event::{RunCompleted, RunSignaled, StepCompleted};
 use tidewheel_schemas::{Location, Payload, Position, TopicFamily};
 use tower::ServiceExt;
@@ -21,13 +21,13 @@ use crate::world::{DAY_US, World, block_on, memory, name, run_id};
 struct Node {
     router: Router,
     projector: Projector,
-    followers: Followers,
+    waiting: Waiting,
 }
 
 impl Node {
     async fn of(world: &World, until: usize) -> Self {
         let projector = Projector::start(memory().await, 1, ProjectorOptions::default()).await.unwrap();
-        let followers = Followers::new();
+        let waiting = Waiting::new(1);
         let end = world.transitions.len() as i64;
         let options = QueryOptions {
             namespaces: Namespaces::new([name("default"), name("other")]),
@@ -35,9 +35,9 @@ impl Node {
             log_end: Arc::new(move |_| Box::pin(async move { Some(end) })),
             stopping: tokio_util::sync::CancellationToken::new(),
         };
-        let reads = Reads::new(projector.clone(), followers.clone(), options);
+        let reads = Reads::new(projector.clone(), waiting.clone(), options);
         let (router, _) = router(reads).split_for_parts();
-        let node = Self { router, projector, followers };
+        let node = Self { router, projector, waiting };
         node.feed(world, 0, until).await;
         node
     }
@@ -47,7 +47,7 @@ impl Node {
             .submit(0, world.transitions[from..to].to_vec(), &world.controls[to - 1])
             .await
             .unwrap();
-        self.followers.publish(&world.transitions[from..to]);
+        self.waiting.publish(&world.transitions[from..to]);
         self.projector.wait_submitted(0, Duration::from_secs(30)).await.unwrap();
     }
 
@@ -196,7 +196,7 @@ fn waiting_for_a_result_ends_with_the_run_or_with_the_time() {
                 (Arc::clone(&node), format!("/v1/namespaces/default/runs/{}/events", run_id(1)));
             tokio::spawn(async move { node.get(&path).await })
         };
-        while node.followers.len() < 2 {
+        while node.waiting.followers() < 2 {
             tokio::task::yield_now().await;
         }
         node.feed(&world, last, last + 1).await;
@@ -205,7 +205,7 @@ fn waiting_for_a_result_ends_with_the_run_or_with_the_time() {
         assert_eq!(run["output"]["b"], 1.0);
         let events = events.await.unwrap().1;
         assert_eq!(events.as_str().unwrap().matches("event: ").count(), 5);
-        assert!(node.followers.is_empty());
+        assert!(node.waiting.is_empty());
     });
 }
 
@@ -216,20 +216,17 @@ fn an_end_that_is_on_its_way_to_the_views_is_not_missed() {
         let last = world.transitions.len() - 1;
         let node = Arc::new(Node::of(&world, last).await);
         // Published before anybody follows, projected after they have looked.
-        node.followers.publish(&world.transitions[last..]);
+        node.waiting.publish(&world.transitions[last..]);
         let base = format!("/v1/namespaces/default/runs/{}", run_id(1));
         let ask = |path: String| {
             let node = Arc::clone(&node);
             tokio::spawn(async move { node.get(&path).await })
         };
         let (result, events) = (ask(format!("{base}/result?timeout=5m")), ask(format!("{base}/events")));
-        while node.followers.len() < 2 {
+        while node.waiting.followers() < 2 {
             tokio::task::yield_now().await;
         }
-        node.projector
-            .submit(0, world.transitions[last..].to_vec(), &world.controls[last])
-            .await
-            .unwrap();
+        node.projector.submit(0, world.transitions[last..].to_vec(), &world.controls[last]).await.unwrap();
         let patience = Duration::from_secs(60);
         let (status, run) = tokio::time::timeout(patience, result).await.unwrap().unwrap();
         assert_eq!((status, run["status"].as_str()), (200, Some("completed")));

@@ -8,6 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::future::join_all;
 use tidewheel_api::body::JSON_BODY_BYTES_MAX;
+use tidewheel_api::waiting::VerdictWaiter;
 use tidewheel_api::{Code, Principal, Problem};
 use tidewheel_engine::Verdict;
 use tidewheel_log::Appending;
@@ -20,7 +21,6 @@ use super::lines::{Line, Lines};
 use super::{BATCH_LINES_MAX, LineAnswer};
 use crate::state::Ingest;
 use crate::submit::{Asker, Prepared, append_failed, refusal};
-use crate::verdicts::VerdictWaiter;
 
 /// Most lines of one chunk.
 const CHUNK_LINES_MAX: usize = 1_000;
@@ -162,7 +162,7 @@ impl Work {
                     let batch = records.entry(partition).or_default();
                     let index = i64::try_from(batch.len()).unwrap_or(i64::MAX);
                     batch.push(record);
-                    let waiter = self.ingest.0.waiters.expect(event_id);
+                    let waiter = self.ingest.0.waiting.expect(event_id);
                     Ok(Pending::Appended { run_id, partition, index, waiter })
                 });
                 (number, pending.unwrap_or_else(Pending::Refused))
@@ -188,9 +188,9 @@ impl Work {
         for (number, pending) in chunk.lines {
             let answer = match pending {
                 Pending::Refused(problem) => LineAnswer::problem(number, problem),
-                Pending::Appended { run_id, partition, index, waiter } => match first.get(&partition) {
+                Pending::Appended { run_id, partition, index, mut waiter } => match first.get(&partition) {
                     Some(Ok(offset)) => {
-                        let judged = self.judge(&waiter, partition, offset + index, deadline).await;
+                        let judged = self.judge(&mut waiter, partition, offset + index, deadline).await;
                         let (outcome, status, position, problem) = judged;
                         LineAnswer { line: number, run_id: Some(run_id), outcome, status, position, problem }
                     }
@@ -213,7 +213,7 @@ impl Work {
 
     async fn judge(
         &self,
-        waiter: &VerdictWaiter,
+        waiter: &mut VerdictWaiter,
         partition: u32,
         offset: i64,
         deadline: Instant,
