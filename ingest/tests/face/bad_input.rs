@@ -48,7 +48,7 @@ async fn every_bad_start_is_told_its_code_and_field() {
     let limits = node.post(RUNS, &format!(r#"{{"workflow":"wait","key":"{long}"}}"#)).await.text("detail");
     assert!(limits.contains("512"), "{limits}");
     let known = node.post(RUNS, r#"{"workflow":"other"}"#).await.json()["known"].clone();
-    assert_eq!(known, serde_json::json!(["echo", "wait"]));
+    assert_eq!(known, serde_json::json!(["diverge", "echo", "wait"]));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! A node for tests: a log in memory, the real fold, an engine that completes runs of `echo`, a server on a free port.
+//! A node for tests: a log in memory, the real fold, an engine that completes runs of `echo` and parks runs of
+//! `diverge`, a server on a free port.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,9 +15,10 @@ use tidewheel_ingest::{Ingest, LogProducer, Settings};
 use tidewheel_log::EventLog;
 use tidewheel_log::memory::MemoryLog;
 use tidewheel_schemas::codec::encode;
-use tidewheel_schemas::event::{LogCreated, PartitionClaimed, RunCompleted};
+use tidewheel_schemas::event::{LogCreated, PartitionClaimed, RunCompleted, RunDiverged};
 use tidewheel_schemas::{
-    Author, Entity, Envelope, Event, EventId, LogId, Name, RunId, Topic, TopicFamily, TopicPartition,
+    Author, Entity, Envelope, Event, EventId, Location, LogId, Name, RunId, Topic, TopicFamily,
+    TopicPartition,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -99,7 +101,7 @@ impl Node {
         let stopping = CancellationToken::new();
         let settings = Settings {
             namespaces: Namespaces::new([name("default")]),
-            workflows: Some(["echo", "wait"].into_iter().map(name).collect()),
+            workflows: Some(["diverge", "echo", "wait"].into_iter().map(name).collect()),
             datacenter: 7,
             topics: vec![(TopicFamily::WorkflowEvents, topic)],
             verdict_timeout,
@@ -213,7 +215,7 @@ fn envelope_of(partition: u32, id: u8, author: Author, event: Event) -> tidewhee
     encode(&envelope(id, Entity::Partition(partition), None, author), &event).expect("a control record")
 }
 
-/// Folds one partition, tells the waiters, and completes runs of `echo` with their input.
+/// Folds one partition, tells the waiters, completes runs of `echo` with their input and parks runs of `diverge`.
 async fn fold(log: Arc<MemoryLog>, topic: Topic, partition: u32, waiting: Waiting) {
     let place = TopicPartition::new(topic, partition);
     let mut tail = log.tail(&place, 0).await.expect("a tail");
@@ -231,15 +233,23 @@ async fn fold(log: Arc<MemoryLog>, topic: Topic, partition: u32, waiting: Waitin
             waiting.publish(std::slice::from_ref(&transition));
             let Some(entry) = transition.run.and_then(|change| change.entry) else { continue };
             if let Event::RunStarted(started) = &*entry.event
-                && started.workflow.as_str() == "echo"
                 && let Some(run_id) = run_of(&record)
             {
+                let answer: Event = match started.workflow.as_str() {
+                    "echo" => RunCompleted { output: started.input.clone() }.into(),
+                    "diverge" => RunDiverged {
+                        location: Location::top(1),
+                        expected: "a timer".to_owned(),
+                        found: "a step".to_owned(),
+                    }
+                    .into(),
+                    _ => continue,
+                };
                 let author = Author::Engine { claim: CLAIM, seq, seen: 0, idle: false };
                 seq += 1;
                 let mut envelope = envelope(0, Entity::Run(run_id), Some(name("default")), author);
                 envelope.event_id = EventId::random(*run_id.as_bytes());
-                let completed = RunCompleted { output: started.input.clone() }.into();
-                let record = encode(&envelope, &completed).expect("a record");
+                let record = encode(&envelope, &answer).expect("a record");
                 let _ = log.append(&place, vec![record]).await;
             }
         }

@@ -57,6 +57,21 @@ async fn a_wait_that_ends_too_early_is_answered_with_the_state_so_far() {
 }
 
 #[tokio::test]
+async fn a_wait_for_a_run_that_is_parked_or_becomes_parked_is_answered_at_once() {
+    let node = Node::start().await;
+    let path = format!("{RUNS}?wait=5m");
+    // Parked while the first one waits, and long since when the second one comes.
+    for _ in 0..2 {
+        let asked = node.post(&path, r#"{"workflow":"diverge","key":"k"}"#);
+        let answer =
+            tokio::time::timeout(std::time::Duration::from_secs(60), asked).await.expect("an answer");
+        assert_eq!((answer.status, answer.text("status")), (202, "parked".to_owned()));
+        assert_eq!(answer.json()["divergence"]["expected"], "a timer");
+    }
+    assert!(node.waiting.is_empty());
+}
+
+#[tokio::test]
 async fn a_retry_with_the_same_idempotency_key_is_the_same_event() {
     let node = Node::start().await;
     let body = r#"{"workflow":"wait"}"#;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tidewheel_api::{Namespaces, Waiting};
 use tidewheel_projector::query::{QueryOptions, Reads, router};
 use tidewheel_projector::{Projector, ProjectorOptions};
-use tidewheel_schemas::event::{RunCompleted, RunSignaled, StepCompleted};
+use tidewheel_schemas::event::{RunCompleted, RunDiverged, RunResumed, RunSignaled, StepCompleted};
 use tidewheel_schemas::{Location, Payload, Position, TopicFamily};
 use tower::ServiceExt;
 
@@ -232,6 +232,59 @@ fn an_end_that_is_on_its_way_to_the_views_is_not_missed() {
         assert_eq!((status, run["status"].as_str()), (200, Some("completed")));
         let events = tokio::time::timeout(patience, events).await.unwrap().unwrap().1;
         assert_eq!(events.as_str().unwrap().matches("event: ").count(), 5);
+    });
+}
+
+#[test]
+fn a_parked_run_is_not_waited_for_until_it_is_resumed() {
+    block_on(async {
+        let mut world = World::new();
+        world.start(run_id(1), "order", &[], DAY_US);
+        let diverged = RunDiverged {
+            location: Location::top(1),
+            expected: "a timer".to_owned(),
+            found: "a step".to_owned(),
+        };
+        world.engine(run_id(1), 0, false, diverged.into());
+        let parked = world.transitions.len();
+        world.external(run_id(1), "default", RunResumed {}.into());
+        let resumed = world.transitions.len();
+        world.engine(run_id(1), 1, false, RunCompleted { output: Payload::json("1") }.into());
+        let patience = Duration::from_secs(60);
+        let path = format!("/v1/namespaces/default/runs/{}/result?timeout=5m", run_id(1));
+
+        // Parked before anybody asks.
+        let node = Arc::new(Node::of(&world, parked).await);
+        let (status, run) = tokio::time::timeout(patience, node.get(&path)).await.unwrap();
+        assert_eq!((status, run["status"].as_str()), (202, Some("parked")));
+
+        // Resumed, but not in the views yet: the wait is for the end.
+        node.waiting.publish(&world.transitions[parked..resumed]);
+        let waiting = {
+            let (node, path) = (Arc::clone(&node), path.clone());
+            tokio::spawn(async move { node.get(&path).await })
+        };
+        while node.waiting.followers() < 1 {
+            tokio::task::yield_now().await;
+        }
+        node.feed(&world, parked, resumed).await;
+        node.feed(&world, resumed, world.transitions.len()).await;
+        let (status, run) = tokio::time::timeout(patience, waiting).await.unwrap().unwrap();
+        assert_eq!((status, run["status"].as_str()), (200, Some("completed")));
+        assert_eq!(run["output"], 1);
+
+        // Parked while somebody waits.
+        let node = Arc::new(Node::of(&world, parked - 1).await);
+        let waiting = {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move { node.get(&path).await })
+        };
+        while node.waiting.followers() < 1 {
+            tokio::task::yield_now().await;
+        }
+        node.feed(&world, parked - 1, parked).await;
+        let (status, run) = tokio::time::timeout(patience, waiting).await.unwrap().unwrap();
+        assert_eq!((status, run["status"].as_str()), (202, Some("parked")));
     });
 }
 
