@@ -1,5 +1,6 @@
 //! The workflows of `tidewheel dev`: `order`, `steps` and `wait`. Written as a user would, with the SDK alone.
 
+use std::future::ready;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,7 @@ pub async fn order(context: Context, order: Order) -> WorkflowResult<Outcome> {
     let info = context.info();
     let name = info.key.as_deref().map_or_else(|| info.run_id.to_string(), str::to_owned);
     let item = order.item.clone();
-    let reservation = context.step("reserve", move || reserve(item.clone())).await?;
+    let reservation = context.step("reserve", move || ready(reserve(&item))).await?;
     let charged = match pay(&context, &order).await {
         Ok(charged) => charged,
         Err(error) => {
@@ -102,7 +103,7 @@ pub async fn order(context: Context, order: Order) -> WorkflowResult<Outcome> {
     };
     match charged {
         Ok(charge) => {
-            let parcel = context.step("ship", move || ship(name.clone())).await?;
+            let parcel = context.step("ship", move || ready(ship(&name))).await?;
             Ok(Outcome {
                 status: "shipped".to_owned(),
                 charge: Some(charge),
@@ -125,7 +126,9 @@ async fn pay(context: &Context, order: &Order) -> WorkflowResult<Result<Charge, 
     };
     let (fail_attempts, amount_cents) = (order.fail_attempts, order.amount_cents);
     let charged = context
-        .step_with("charge", move |call| charge(call.attempt, fail_attempts, amount_cents, payment.clone()))
+        .step_with("charge", move |call| {
+            ready(charge(call.attempt, fail_attempts, amount_cents, payment.clone()))
+        })
         .retry(RetryPolicy {
             attempts_max: Some(CHARGE_ATTEMPTS_MAX),
             backoff_initial_ms: 10,
@@ -141,11 +144,11 @@ async fn pay(context: &Context, order: &Order) -> WorkflowResult<Result<Charge, 
     }
 }
 
-async fn reserve(item: String) -> StepResult<String> {
+fn reserve(item: &str) -> StepResult<String> {
     Ok(format!("reservation-of-{item}"))
 }
 
-async fn charge(attempt: u32, fail_attempts: u32, amount_cents: u64, payment: Payment) -> StepResult<Charge> {
+fn charge(attempt: u32, fail_attempts: u32, amount_cents: u64, payment: Payment) -> StepResult<Charge> {
     if attempt <= fail_attempts {
         return Err(StepError::new("provider_unreachable", format!("attempt {attempt} got no answer")));
     }
@@ -155,7 +158,7 @@ async fn charge(attempt: u32, fail_attempts: u32, amount_cents: u64, payment: Pa
     Ok(Charge { reference: payment.reference, amount_cents, attempt })
 }
 
-async fn ship(order: String) -> StepResult<String> {
+fn ship(order: &str) -> StepResult<String> {
     Ok(format!("parcel-of-{order}"))
 }
 

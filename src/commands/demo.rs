@@ -46,7 +46,28 @@ pub async fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     } else {
         Kept::Temporary(folder)
     };
-    demonstrate(arguments, folder.path()).await
+    tokio::select! {
+        outcome = demonstrate(arguments, folder.path()) => outcome,
+        // Dropping the demonstration ends its node.
+        () = interrupted() => Err(Failure::Failed("stopped before the end; nothing was proved".to_owned())),
+    }
+}
+
+/// Resolves at SIGTERM or ctrl-c.
+async fn interrupted() {
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    let terminated = async {
+        match terminate {
+            Ok(mut signals) => {
+                signals.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }
 
 /// The folder, removed on drop or not.
