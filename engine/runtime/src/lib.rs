@@ -1,6 +1,7 @@
 //! The owner: the tokio shell around `engine::Partition`. It reads and appends, loads and evicts, runs steps, fires
 //! timers and delivers outboxes. No rule lives here.
 
+mod appends;
 pub mod clock;
 pub mod create;
 mod deliver;

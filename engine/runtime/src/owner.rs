@@ -6,12 +6,10 @@ mod takeover;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use tidewheel_engine::FoldError;
 use tidewheel_engine::partition::{Partition, StepResult};
 use tidewheel_engine::workflow::Workflows;
-use tidewheel_engine::{FoldError, Verdict};
-use tidewheel_log::{Appending, LogError, SharedLog, Tail};
+use tidewheel_log::{LogError, SharedLog, Tail};
 use tidewheel_schemas::{EventId, Record, Topic, TopicPartition};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -19,8 +17,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::takeover::Takeover;
+use crate::appends::Appends;
 use crate::clock;
-use crate::deliver::{Deliverer, Delivery, Sources};
+use crate::deliver::{Delivered, Deliverer, Delivery, Sources};
 use crate::steps::Steps;
 use crate::views::{Views, ViewsError};
 
@@ -143,7 +142,7 @@ struct Reign {
     status: watch::Sender<OwnerStatus>,
     partition: Partition,
     steps: Steps,
-    appends: FuturesUnordered<Appending>,
+    appends: Appends,
     deliverer: Deliverer,
     delivery: Option<Delivery>,
     takeover: Takeover,
@@ -175,12 +174,13 @@ impl Owner {
         let Self { options, place, sources, slots, status } = self;
         let fold = resume::fold(&options, &place).await?;
         let caught_up_at = options.log.bounds(&place).await?.end;
+        sources.publish(fold.control());
         let mut tail = options.log.tail(&place, fold.control().next_offset).await?;
         let (results_in, mut results) = mpsc::channel(RESULTS_MAX);
         let mut reign = Reign {
             partition: Partition::new(fold, Arc::clone(&options.process), Arc::clone(&options.workflows)),
             steps: Steps::new(results_in, slots),
-            appends: FuturesUnordered::new(),
+            appends: Appends::new(Arc::clone(&options.log), place.clone()),
             deliverer: Deliverer::new(Arc::clone(&options.log), options.topic.clone(), Arc::clone(&sources)),
             delivery: None,
             takeover: Takeover::default(),
@@ -200,7 +200,7 @@ enum Input {
     Records(Result<Vec<Record>, LogError>),
     Results,
     Appended(Result<i64, LogError>),
-    Delivered(Result<tidewheel_schemas::OutboxName, LogError>),
+    Delivered(Result<Delivered, LogError>),
     Tick,
     Shutdown,
 }
@@ -223,7 +223,7 @@ impl Reign {
                 () = shutdown.cancelled(), if !self.draining => Input::Shutdown,
                 records = tail.next(RECORDS_MAX) => Input::Records(records),
                 _ = results.recv_many(&mut finished, RECORDS_MAX) => Input::Results,
-                Some(appended) = self.appends.next(), if !self.appends.is_empty() => Input::Appended(appended),
+                appended = self.appends.next(), if !self.appends.is_empty() => Input::Appended(appended),
                 delivered = poll_delivery(&mut self.delivery), if self.delivery.is_some() => {
                     Input::Delivered(delivered)
                 }
@@ -240,6 +240,9 @@ impl Reign {
                 Input::Tick => self.tick().await?,
                 Input::Shutdown => {
                     self.draining = true;
+                    if self.deliverer.is_asking() {
+                        self.delivery = None;
+                    }
                     deadline = Some(Instant::now() + DRAIN);
                 }
             }
@@ -284,18 +287,9 @@ impl Reign {
         }
         let was_leader = self.partition.is_leader();
         let transitions = self.partition.records(&records, clock::now_us())?;
-        if transitions.iter().any(|transition| {
-            transition.verdict == Verdict::Accepted
-                && transition
-                    .headers
-                    .as_ref()
-                    .is_some_and(|headers| matches!(headers.author, tidewheel_schemas::Author::Outbox { .. }))
-        }) {
-            self.sources.publish(self.partition.control());
-        }
+        self.sources.publish(self.partition.control());
         if self.partition.is_leader() && !was_leader {
             tracing::info!(partition = %self.place, claim = self.partition.control().claim, "leading");
-            self.sources.publish(self.partition.control());
             self.deliverer.reset();
             self.takeover.begin();
         }
@@ -360,6 +354,9 @@ impl Reign {
                 let wait_us = u64::try_from(due_us.saturating_sub(clock::now_us())).unwrap_or(0);
                 wake = wake.min(now + Duration::from_micros(wait_us));
             }
+            if let Some(until) = self.deliverer.paused_until() {
+                wake = wake.min(until.max(now));
+            }
         } else {
             wake = wake.min(self.claim_at.max(now + Duration::from_millis(10)));
         }
@@ -373,7 +370,7 @@ impl Reign {
         }
         let event_id = EventId::random(clock::random_16());
         if let Some(record) = self.partition.claim(event_id, clock::now_us()) {
-            self.appends.push(self.options.log.append(&self.place, vec![record]));
+            self.appends.push(vec![record]);
             self.claim_later();
         }
     }
@@ -393,13 +390,14 @@ impl Reign {
         Ok(())
     }
 
-    fn delivered(&mut self, outcome: Result<tidewheel_schemas::OutboxName, LogError>) {
+    fn delivered(&mut self, outcome: Result<Delivered, LogError>) {
         self.delivery = None;
         match outcome {
-            Ok(through) => self.partition.delivered(through, clock::now_us()),
+            Ok(Delivered::Lanes(lanes)) => self.deliverer.answered(lanes),
+            Ok(Delivered::Through(through)) => self.partition.delivered(through, clock::now_us()),
             Err(error) => {
                 tracing::warn!(partition = %self.place, %error, "outbox delivery failed, asking the destinations again");
-                self.deliverer.reset();
+                self.deliverer.failed();
             }
         }
     }
@@ -409,12 +407,13 @@ impl Reign {
         if effects.deposed {
             tracing::warn!(partition = %self.place, "no longer leading");
             self.steps.abort_all();
+            self.appends.abandon();
             self.delivery = None;
             self.deliverer.reset();
             self.claim_later();
         }
         if !effects.appends.is_empty() {
-            self.appends.push(self.options.log.append(&self.place, effects.appends));
+            self.appends.push(effects.appends);
         }
         for (run_id, location) in effects.aborts {
             self.steps.abort(run_id, location);
@@ -450,7 +449,7 @@ impl Reign {
     }
 }
 
-async fn poll_delivery(delivery: &mut Option<Delivery>) -> Result<tidewheel_schemas::OutboxName, LogError> {
+async fn poll_delivery(delivery: &mut Option<Delivery>) -> Result<Delivered, LogError> {
     match delivery {
         Some(delivery) => delivery.await,
         None => std::future::pending().await,
