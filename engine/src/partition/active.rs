@@ -20,6 +20,8 @@ pub(super) struct Active {
     held: VecDeque<(u64, Launch)>,
     /// Timers already fired under this reign, named by location and the offset that set them.
     fired: BTreeSet<(Location, i64)>,
+    /// Its divergence was proposed: a second one, read back after a resume, would park the run again.
+    diverged: bool,
 }
 
 impl Active {
@@ -67,6 +69,7 @@ impl Partition {
             unconfirmed: None,
             held: VecDeque::new(),
             fired: BTreeSet::new(),
+            diverged: false,
         };
         self.active.insert(run_id, active);
         self.collect(run_id, divergence, now_us);
@@ -76,7 +79,8 @@ impl Partition {
     /// Turns what a machine put out into proposals and launches.
     pub(super) fn collect(&mut self, run_id: RunId, divergence: Option<Divergence>, now_us: i64) {
         let entity = Entity::Run(run_id);
-        let Some(active) = self.active.get_mut(&run_id) else { return };
+        let Some(active) = self.active.get_mut(&run_id).filter(|active| !active.diverged) else { return };
+        active.diverged = divergence.is_some();
         let namespace = active.namespace.clone();
         let output = active.machine.take_output();
         let idle = divergence.is_none() && active.machine.is_idle();
@@ -96,7 +100,7 @@ impl Partition {
         } else {
             output.launches
         };
-        self.effects.aborts.extend(output.aborts.into_iter().map(|location| (run_id, location)));
+        self.abort(run_id, output.aborts);
         let Some(active) = self.active.get_mut(&run_id) else { return };
         for launch in launches {
             let cause =
@@ -125,11 +129,20 @@ impl Partition {
     /// A run stopped running: its machine goes, its steps in flight are aborted.
     pub(super) fn retire(&mut self, run_id: RunId) {
         if let Some(active) = self.active.remove(&run_id) {
-            let open = active.machine.open_steps();
-            self.effects.aborts.extend(open.into_iter().map(|location| (run_id, location)));
+            self.abort(run_id, active.machine.open_steps());
         }
         self.pending.remove(&run_id);
         self.wakeups.set(run_id, None);
+    }
+
+    /// Has steps aborted, also those the shell was not told to launch yet.
+    fn abort(&mut self, run_id: RunId, locations: Vec<Location>) {
+        for location in locations {
+            self.effects
+                .launches
+                .retain(|step| step.run_id != run_id || step.launch.call.location != location);
+            self.effects.aborts.push((run_id, location));
+        }
     }
 
     /// Keeps the wake-up of a run true: the earliest timer that has not fired yet.

@@ -6,6 +6,7 @@ use tidewheel_schemas::event::{
     RunCancelled, RunCancelling, RunCompleted, RunFailed, SignalReceived, StepCompleted, StepFailed,
     TimerFired,
 };
+use tidewheel_schemas::limit::FAILURE_MESSAGE_BYTES_MAX;
 use tidewheel_schemas::{Event, Failure, Location, Payload};
 
 use super::decision::coordinate;
@@ -420,7 +421,12 @@ fn ending(result: Result<Payload, WorkflowError>, cancel_reason: Option<&str>) -
     match (result, cancel_reason) {
         (Ok(output), _) => RunCompleted { output }.into(),
         (Err(WorkflowError::Failed(failure)), _) => RunFailed { failure: valid::failure(failure) }.into(),
-        (Err(WorkflowError::Cancelled), Some(reason)) => RunCancelled { reason: reason.to_owned() }.into(),
+        (Err(WorkflowError::Cancelled), Some(reason)) => {
+            // Whoever wrote the request may have filled a whole record with it.
+            let mut reason = reason.to_owned();
+            valid::cut(&mut reason, FAILURE_MESSAGE_BYTES_MAX);
+            RunCancelled { reason }.into()
+        }
         (Err(WorkflowError::Cancelled), None) => {
             let message = "the workflow returned `Cancelled`, but nobody asked the run to cancel";
             RunFailed { failure: Failure::new("cancelled", message) }.into()

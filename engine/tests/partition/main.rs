@@ -342,3 +342,55 @@ fn a_candidate_waits_for_its_claim_before_it_claims_again() {
     world.read(0, usize::MAX);
     assert!(world.processes[0].partition.is_leader(), "the first claim is as good as the second");
 }
+
+#[test]
+fn a_step_whose_run_ends_before_it_was_begun_is_not_run() {
+    let (mut world, run_id) = led();
+    world.external(run_id, RunSignaled { name: name("payment"), payload: Payload::null() }.into());
+    world.read(0, usize::MAX);
+    world.finish_step(0, 0, true);
+    world.flush(0, usize::MAX);
+    world.external(run_id, RunTerminated { reason: "enough".to_owned() }.into());
+    // One batch: what lets the charge begin, and the end of the run.
+    world.read(0, usize::MAX);
+    assert!(world.processes[0].steps.is_empty(), "nobody waits for the charge");
+}
+
+#[test]
+fn a_cancel_of_any_size_ends_its_run_and_freezes_nothing() {
+    let (mut world, run_id) = led();
+    let cancel = |length: usize| RunCancelRequested { reason: "x".repeat(length) };
+    let author = || Author::Ingest { principal: "".into() };
+    let small = world.record(Entity::Run(run_id), Some(name("default")), author(), cancel(1 << 19).into());
+    let room = tidewheel_schemas::limit::RECORD_BYTES_MAX - small.key.len() - small.value.len();
+    let largest = cancel((1 << 19) + room);
+    let largest = world.record(Entity::Run(run_id), Some(name("default")), author(), largest.into());
+    world.append(vec![largest]);
+    for _ in 0..5 {
+        world.read(0, usize::MAX);
+        world.finish_step(0, 0, true);
+        world.flush(0, usize::MAX);
+    }
+    world.read(0, usize::MAX);
+    let partition = &world.processes[0].partition;
+    assert!(partition.is_leader());
+    assert_eq!(partition.fold().run(run_id).expect("the run").header.status, RunStatus::Cancelled);
+}
+
+#[test]
+fn a_run_diverges_once_whatever_comes_in_before_that_is_read_back() {
+    let mut world = World::new();
+    world.workflows = world::workflows_with(Arc::new(world::Panics));
+    world.spawn();
+    world.read(1, usize::MAX);
+    world.claim(1);
+    world.flush(1, usize::MAX);
+    world.read(1, usize::MAX);
+    let run_id = world.start(1);
+    world.read(1, usize::MAX);
+    for _ in 0..3 {
+        world.external(run_id, RunSignaled { name: name("payment"), payload: Payload::null() }.into());
+    }
+    world.read(1, usize::MAX);
+    assert_eq!(world.processes[1].outgoing.len(), 1);
+}

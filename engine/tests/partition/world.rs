@@ -53,9 +53,22 @@ impl Workflow for Order {
     }
 }
 
+/// Code that is broken from the start.
+pub struct Panics;
+
+impl Workflow for Panics {
+    fn start(&self, _: Context, _: Payload) -> WorkflowFuture {
+        Box::pin(async move { panic!("broken") })
+    }
+}
+
 pub fn workflows() -> Arc<Workflows> {
+    workflows_with(Arc::new(Order))
+}
+
+pub fn workflows_with(order: Arc<dyn Workflow>) -> Arc<Workflows> {
     let mut workflows = Workflows::new();
-    workflows.insert(name("order"), Arc::new(Order));
+    workflows.insert(name("order"), order);
     Arc::new(workflows)
 }
 
@@ -64,6 +77,8 @@ pub struct World {
     pub log: Vec<Record>,
     pub now_us: i64,
     pub processes: Vec<Process>,
+    /// What processes spawned from here on run.
+    pub workflows: Arc<Workflows>,
     pub ids: u128,
     pub transitions_of_accepted_steps: BTreeMap<(RunId, String), usize>,
 }
@@ -82,6 +97,7 @@ impl World {
             log: Vec::new(),
             now_us: 1_000_000,
             processes: Vec::new(),
+            workflows: workflows(),
             ids: 0,
             transitions_of_accepted_steps: BTreeMap::new(),
         };
@@ -150,7 +166,7 @@ impl World {
     pub fn spawn(&mut self) {
         let process = format!("process-{}", self.processes.len());
         self.processes.push(Process {
-            partition: Partition::new(Fold::new(0), process.into(), workflows()),
+            partition: Partition::new(Fold::new(0), process.into(), Arc::clone(&self.workflows)),
             outgoing: Vec::new(),
             steps: Vec::new(),
             read: 0,
