@@ -241,10 +241,11 @@ impl Partition {
         if !self.is_leader() {
             return;
         }
+        // Runs that were just loaded may have timers that are due.
+        self.activate_pending(now_us);
         while let Some(run_id) = self.wakeups.pop_due(now_us) {
             self.fire(run_id, now_us);
         }
-        self.activate_pending(now_us);
     }
 
     fn fire(&mut self, run_id: RunId, now_us: i64) {

@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tidewheel_engine::partition::Partition;
-use tidewheel_engine::{Fold, Rejection, RunStatus, Verdict};
+use tidewheel_engine::{Rejection, RunStatus, Verdict};
 use tidewheel_schemas::event::{RunCancelRequested, RunSignaled, RunTerminated};
 use tidewheel_schemas::{Author, Entity, NewRecord, Payload, Record, RecordHeaders, RunId};
 
@@ -26,6 +25,7 @@ enum Act {
     Flush(usize, usize),
     Step(usize, usize, bool),
     Tick(usize, i64),
+    Project(usize, usize),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -42,6 +42,7 @@ fn act() -> impl Strategy<Value = Act> {
         8 => (process.clone(), 1..4_usize).prop_map(|(process, records)| Act::Flush(process, records)),
         6 => (process.clone(), 0..4_usize, prop::bool::weighted(0.8))
             .prop_map(|(process, which, succeed)| Act::Step(process, which, succeed)),
+        4 => (process.clone(), 0..4_usize).prop_map(|(process, lag)| Act::Project(process, lag)),
         2 => (process, 0..60_000_000_i64).prop_map(|(process, pass_us)| Act::Tick(process, pass_us)),
     ]
 }
@@ -73,12 +74,7 @@ impl World {
             Act::Crash(index) => {
                 // Everything in memory is gone; what was on its way is lost. A new process reads from zero.
                 let index = index % count;
-                self.processes[index] = Process {
-                    partition: Partition::new(Fold::new(0), format!("again-{index}").into(), workflows()),
-                    outgoing: Vec::new(),
-                    steps: Vec::new(),
-                    read: 0,
-                };
+                self.processes[index] = Process::new(format!("again-{index}"), workflows());
             }
             Act::Claim(index) => self.claim(index % count),
             Act::Read(index, records) => {
@@ -87,6 +83,7 @@ impl World {
             Act::Flush(index, records) => self.flush(index % count, *records),
             Act::Step(index, which, succeed) => self.finish_step(index % count, *which, *succeed),
             Act::Tick(index, pass_us) => self.tick(index % count, *pass_us),
+            Act::Project(index, lag) => self.project(index % count, *lag),
         }
     }
 }
@@ -94,7 +91,7 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Owners crash, stall, wake up as zombies and append whatever they still held, at any moment: afterwards every
+    /// Owners crash, stall, evict, wake up as zombies and append whatever they still held, at any moment: afterwards every
     /// run ends, no step has two results, nothing diverges, and the live state is the refold of the log.
     #[test]
     fn every_run_ends_once_whatever_owners_do(acts in prop::collection::vec(act(), 1..160)) {

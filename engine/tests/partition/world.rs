@@ -89,6 +89,27 @@ pub struct Process {
     pub outgoing: Vec<NewRecord>,
     pub steps: Vec<StepLaunch>,
     pub read: usize,
+    /// What its views hold: the log folded up to somewhere at or before what it has read.
+    pub views: Fold,
+}
+
+impl Process {
+    pub fn new(process: String, workflows: Arc<Workflows>) -> Self {
+        Self {
+            partition: Partition::new(Fold::new(0), process.into(), workflows),
+            outgoing: Vec::new(),
+            steps: Vec::new(),
+            read: 0,
+            views: Fold::new(0),
+        }
+    }
+
+    /// Brings a run into memory as the views hold it.
+    fn load(&mut self, run_id: RunId) {
+        if let Some(run) = self.views.run(run_id) {
+            self.partition.insert(run.clone());
+        }
+    }
 }
 
 impl World {
@@ -165,18 +186,16 @@ impl World {
 
     pub fn spawn(&mut self) {
         let process = format!("process-{}", self.processes.len());
-        self.processes.push(Process {
-            partition: Partition::new(Fold::new(0), process.into(), Arc::clone(&self.workflows)),
-            outgoing: Vec::new(),
-            steps: Vec::new(),
-            read: 0,
-        });
+        self.processes.push(Process::new(process, Arc::clone(&self.workflows)));
     }
 
     /// Lets process `index` read up to `records` records.
     pub fn read(&mut self, index: usize, records: usize) -> Vec<Transition> {
         let process = &mut self.processes[index];
         let end = self.log.len().min(process.read.saturating_add(records));
+        for run_id in process.partition.wanted(&self.log[process.read..end]) {
+            process.load(run_id);
+        }
         let transitions = process
             .partition
             .records(&self.log[process.read..end], self.now_us)
@@ -238,8 +257,33 @@ impl World {
 
     pub fn tick(&mut self, index: usize, pass_us: i64) {
         self.now_us += pass_us;
-        self.processes[index].partition.tick(self.now_us);
+        let process = &mut self.processes[index];
+        if process.partition.is_leader() {
+            for (run_id, run) in process.views.clone().runs() {
+                match run.header.work_due_us() {
+                    Some(due_us) if due_us > self.now_us => process.partition.expect(*run_id, due_us),
+                    Some(_) => process.load(*run_id),
+                    None => {}
+                }
+            }
+            for run_id in process.partition.due_elsewhere(self.now_us) {
+                process.load(run_id);
+            }
+        }
+        process.partition.tick(self.now_us);
         self.settle(index);
+    }
+
+    /// The views of process `index` catch up to `lag` records behind what it has read; what they hold leaves memory.
+    pub fn project(&mut self, index: usize, lag: usize) {
+        let process = &mut self.processes[index];
+        let from = usize::try_from(process.views.control().next_offset).expect("an offset");
+        let to = process.read.saturating_sub(lag);
+        for record in self.log.get(from..to).unwrap_or_default() {
+            process.views.apply(record).expect("folding is total");
+        }
+        let applied = process.views.control().next_offset - 1;
+        process.partition.evict(applied, self.now_us);
     }
 
     /// Without further faults, one new process brings every run to its end.
@@ -255,13 +299,18 @@ impl World {
             while !self.processes[index].steps.is_empty() {
                 self.finish_step(index, 0, true);
             }
+            self.project(index, 0);
             self.tick(index, 10_000_000);
-            let fold = self.processes[index].partition.fold();
+            let views = &self.processes[index].views;
             let quiet =
                 self.processes[index].outgoing.is_empty() && self.processes[index].read == self.log.len();
-            if quiet && fold.runs().values().all(|run| run.header.status.is_finished()) {
+            if quiet && views.runs().values().all(|run| run.header.status.is_finished()) {
                 break;
             }
+        }
+        self.project(index, 0);
+        for run_id in self.processes[index].views.clone().runs().keys() {
+            self.processes[index].load(*run_id);
         }
         self.processes[index].partition.fold().clone()
     }
