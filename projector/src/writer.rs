@@ -7,7 +7,6 @@ mod work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
 use tidewheel_engine::{Control, Transition};
 use tidewheel_schemas::RunId;
 use tidewheel_store::StoreError;
@@ -91,7 +90,7 @@ struct Shared {
     partitions: Vec<Arc<Progress>>,
     wake: Arc<Notify>,
     failure: watch::Receiver<Option<ProjectorError>>,
-    stopping: RwLock<bool>,
+    stopping: watch::Sender<bool>,
 }
 
 /// The projector of a node. Cloning shares it; the thread ends after [`Projector::close`] or with the last clone.
@@ -151,10 +150,12 @@ impl Projector {
         // Batches, not records: what bounds memory is the room below.
         let (commands, queue) = mpsc::channel(1_024);
         let (failed, failure) = watch::channel(None);
+        let (stopping, stopped) = watch::channel(false);
         let wake = Arc::new(Notify::new());
         let room_kib = u32::try_from(options.queue_kib.clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let room = Arc::new(Semaphore::new(room_kib as usize));
-        let worker = Worker::new(views.clone(), opened, progress.clone(), options, Arc::clone(&wake), failed);
+        let worker =
+            Worker::new(views.clone(), opened, progress.clone(), options, Arc::clone(&wake), failed, stopped);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -171,7 +172,7 @@ impl Projector {
             partitions: progress,
             wake,
             failure,
-            stopping: RwLock::new(false),
+            stopping,
         })))
     }
 
@@ -285,9 +286,10 @@ impl Projector {
         reloaded.await.map_err(|_| self.failure())?
     }
 
-    /// Writes what was submitted and ends the thread. Idempotent.
+    /// Writes what was submitted and ends the thread. While the store is unavailable the views stay behind the log
+    /// and catch up after the next start. Idempotent.
     pub async fn close(&self) {
-        if std::mem::replace(&mut *self.0.stopping.write(), true) {
+        if self.0.stopping.send_replace(true) {
             return;
         }
         let (done, stopped) = oneshot::channel();

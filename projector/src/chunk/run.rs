@@ -179,15 +179,16 @@ impl RunChunk {
         for (due_us, fate) in &work {
             let newest = touched.entry(Bucket::of(&header, *due_us)).or_insert(fate.offset);
             *newest = fate.offset.max(*newest);
+            if !fate.live {
+                // Of an intermediate version too: a write that was cut may have put it, and a load then found it.
+                live.bucket_removed(Bucket::of(&header, *due_us), header.started_offset);
+            }
             if fate.live || fate.must_delete(atomic) {
                 let write =
                     open_work::write(&header, partition, *due_us, fate.live, fate.offset, at(fate.offset));
                 let stage = if fate.live { &mut writes.inserts } else { &mut writes.deletions };
                 stage.push(write);
             }
-        }
-        if let Some(due_us) = self.before.as_ref().and_then(|before| before.work_due_us()) {
-            live.bucket_removed(Bucket::of(&header, due_us), header.started_offset);
         }
         if let Some(due_us) = header.work_due_us() {
             live.bucket_put(Bucket::of(&header, due_us), header.started_offset);

@@ -27,6 +27,7 @@ pub(super) struct Worker {
     options: ProjectorOptions,
     wake: Arc<Notify>,
     failed: watch::Sender<Option<ProjectorError>>,
+    stopping: watch::Receiver<bool>,
     meters: Meters,
     /// When the oldest record of the open chunks came in.
     opened: Option<Instant>,
@@ -43,6 +44,7 @@ impl Worker {
         options: ProjectorOptions,
         wake: Arc<Notify>,
         failed: watch::Sender<Option<ProjectorError>>,
+        stopping: watch::Receiver<bool>,
     ) -> Self {
         let partitions = opened
             .into_iter()
@@ -50,7 +52,18 @@ impl Worker {
             .map(|(Opened { control, live }, progress)| Partition { control, live, chunk: None, progress })
             .collect();
         let meters = Meters::new();
-        Self { views, partitions, options, wake, failed, meters, opened: None, records: 0, room: Vec::new() }
+        Self {
+            views,
+            partitions,
+            options,
+            wake,
+            failed,
+            stopping,
+            meters,
+            opened: None,
+            records: 0,
+            room: Vec::new(),
+        }
     }
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
@@ -144,7 +157,7 @@ impl Worker {
             }
             let finished = chunk.finish(&mut partition.live, self.options.atomic);
             let (began, rows) = (Instant::now(), finished.writes.iter().count());
-            write_until_done(&self.views, finished.writes, &self.meters).await?;
+            write_until_done(&self.views, finished.writes, &self.meters, &mut self.stopping).await?;
             self.meters.written(finished.records, rows, began, opened);
             for row in &finished.parked {
                 self.meters.parked.increment(1);
@@ -176,16 +189,24 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     }
 }
 
-/// Writes, again and again while the store is unavailable: nothing may be skipped.
-async fn write_until_done(views: &Views, writes: WriteSet, meters: &Meters) -> Result<(), StoreError> {
+/// Writes, again and again while the store is unavailable: nothing may be skipped. A projector that is closing tries
+/// once more and gives up, since a process that cannot end helps nobody and what is missing is still in the log.
+async fn write_until_done(
+    views: &Views,
+    writes: WriteSet,
+    meters: &Meters,
+    stopping: &mut watch::Receiver<bool>,
+) -> Result<(), StoreError> {
     let mut backoff = BACKOFF_MIN;
     loop {
+        let last = *stopping.borrow() || stopping.has_changed().is_err();
         match views.store().write(views.generation(), writes.clone()).await {
             Ok(()) => return Ok(()),
-            Err(StoreError::Unavailable(reason)) => {
+            Err(StoreError::Unavailable(reason)) if !last => {
                 meters.retries.increment(1);
                 tracing::warn!(reason, backoff_ms = backoff.as_millis() as u64, "the store is unavailable");
-                tokio::time::sleep(backoff).await;
+                // An error means that the last handle is gone, which is the end as well.
+                let _ = tokio::time::timeout(backoff, stopping.wait_for(|stopping| *stopping)).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }
             Err(error) => return Err(error),

@@ -11,7 +11,7 @@ use tidewheel_store::{EmbeddedOptions, EmbeddedStore, WriteSet};
 use crate::world::{GENERATION, World, actions, all_rows, block_on, memory, project, views};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn chunk_boundaries_leave_no_trace_in_the_rows(
@@ -78,7 +78,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_embedded_store_holds_the_same_rows_as_memory(

@@ -151,6 +151,22 @@ fn an_unavailable_store_is_tried_again_and_loses_nothing() {
 }
 
 #[test]
+fn an_unavailable_store_does_not_keep_the_projector_from_closing() {
+    block_on(async {
+        let world = world();
+        let views = flaky(usize::MAX, StoreError::Unavailable("a test".to_owned()));
+        let projector = Projector::start(views, 1, ProjectorOptions::default()).await.unwrap();
+        submit(&projector, &world, 0, 5).await;
+        // The write is being tried again by then.
+        let waited = projector.wait_applied(0, 4, Duration::from_millis(200)).await;
+        assert!(matches!(waited, Err(ProjectorError::NotApplied { .. })), "{waited:?}");
+        tokio::time::timeout(LONG, projector.close()).await.unwrap();
+        let reason = projector.failed().await;
+        assert!(matches!(reason, ProjectorError::Store(StoreError::Unavailable(_))), "{reason:?}");
+    });
+}
+
+#[test]
 fn a_store_that_fails_for_good_stops_the_projector_and_tells_who_waits() {
     block_on(async {
         let world = world();
