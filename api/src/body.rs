@@ -123,13 +123,14 @@ pub fn share(whole: &Bytes, part: &str) -> Bytes {
     }
 }
 
-/// Parses JSON text.
+/// Parses the text of a JSON object.
 ///
 /// # Errors
 /// `invalid_json` (400) with line and column when it is not JSON or nests deeper than [`JSON_DEPTH_MAX`];
 /// `unknown_field`, `missing_field` or `invalid_field` (422) naming the field when it does not fit.
 pub fn parse_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Problem> {
     check_depth(text)?;
+    check_object(text)?;
     serde_json::from_slice(text).map_err(|error| explain::<T>(text, &error))
 }
 
@@ -159,6 +160,17 @@ fn check_depth(text: &[u8]) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// Refuses an array: serde would take its elements for the fields in the order in which the code declares them.
+fn check_object(text: &[u8]) -> Result<(), Problem> {
+    if text.trim_ascii_start().first() != Some(&b'[') {
+        return Ok(());
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Err(Problem::new(Code::InvalidField, "the body is an array; send an object")),
+        Err(syntax) => Err(explain::<serde::de::IgnoredAny>(text, &syntax)),
+    }
 }
 
 /// Finds the field at fault by parsing again; only errors pay for it.
@@ -247,7 +259,9 @@ mod tests {
         assert_eq!(problem(r#"{"name":1}"#), (422, "invalid_field", field("name")));
         assert_eq!(problem(r#"{"name":"a","tags":{"x":1}}"#), (422, "invalid_field", field("tags.x")));
         assert_eq!(problem(r#"{"name":"a","name":"b"}"#), (422, "invalid_field", field("name")));
-        assert_eq!(problem("[]").0, 422);
+        for array in ["[]", r#"["a"]"#, r#" ["a",null,{}]"#] {
+            assert_eq!(problem(array), (422, "invalid_field", None));
+        }
     }
 
     #[test]
@@ -255,6 +269,7 @@ mod tests {
         assert_eq!(problem("").1, "invalid_json");
         assert_eq!(problem(r#"{"name":1,"#).1, "invalid_json");
         assert_eq!(problem(r#"{"name":"a"} x"#).1, "invalid_json");
+        assert_eq!(problem(r#"["a""#).1, "invalid_json");
         let deep = format!(r#"{{"name":"a","input":{}{}}}"#, "[".repeat(200), "]".repeat(200));
         assert_eq!(problem(&deep).1, "invalid_json");
         let error = parse_json::<Sample<'_>>(b"{\n  \"name\": tru}").unwrap_err();
