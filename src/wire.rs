@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use tidewheel_ingest::producer::BYTES_ON_THE_WAY_MAX;
 use tidewheel_log::file::{FileLog, FileLogOptions};
 use tidewheel_log::memory::MemoryLog;
 use tidewheel_log::{LogError, SharedLog};
+use tidewheel_runtime::APPENDS_BYTES_MAX;
 use tidewheel_store::embedded::{EmbeddedOptions, EmbeddedStore};
 use tidewheel_store::memory::MemoryStore;
 use tidewheel_store::{SharedStore, StoreError};
@@ -53,6 +55,11 @@ pub fn open(config: &Config) -> Result<Wiring, WireError> {
         Durability::Fsync => tidewheel_log::file::Durability::Fsync,
         Durability::Os => tidewheel_log::file::Durability::Os,
     };
+    // Beside the share of requests (see `LogProducer`) there is room for every owner's appends: an owner that finds
+    // none gives up its reign.
+    let owners_bytes = APPENDS_BYTES_MAX * usize::try_from(config.partitions).unwrap_or(usize::MAX);
+    options.queue_bytes_max = BYTES_ON_THE_WAY_MAX.saturating_add(owners_bytes.saturating_mul(2));
+    options.queue_records_max = usize::MAX;
     // What memory holds may say more than the disk now, so nothing of this process may be believed any more.
     options.on_failure = Some(Arc::new(|error| {
         tracing::error!(%error, "the log failed; this process ends so that the next one starts from what is durable");

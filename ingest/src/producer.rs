@@ -1,7 +1,7 @@
 //! The seam to the node: where records are appended and what ingest must know of the node. Not how verdicts come back.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt;
@@ -36,9 +36,51 @@ pub trait Producer: Send + Sync + 'static {
     fn output(&self, partition: u32, offset: i64) -> BoxFuture<'static, Result<Option<Payload>, LogError>>;
 }
 
+/// Records that requests may have on their way to the log at once; beyond it they are answered with 429. The log
+/// takes more, so that owners, whose records end work instead of adding it, always find room.
+pub const RECORDS_ON_THE_WAY_MAX: usize = 50_000;
+/// Bytes of keys and values that requests may have on their way at once.
+pub const BYTES_ON_THE_WAY_MAX: usize = 32 * 1024 * 1024;
+
+/// What requests have on their way to the log.
+#[derive(Default)]
+struct OnTheWay {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// A place on the way, given back when the append is answered or nobody waits for it any more.
+struct Room {
+    on_the_way: Arc<OnTheWay>,
+    records: usize,
+    bytes: usize,
+}
+
+impl OnTheWay {
+    /// Takes room for a batch. A batch over the whole bound passes alone.
+    fn take(self: &Arc<Self>, records: &[NewRecord]) -> Option<Room> {
+        let bytes = records.iter().map(|record| record.key.len() + record.value.len()).sum();
+        let room = Room { on_the_way: Arc::clone(self), records: records.len(), bytes };
+        let records_before = self.records.fetch_add(room.records, Ordering::Relaxed);
+        let bytes_before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = records_before + room.records <= RECORDS_ON_THE_WAY_MAX
+            && bytes_before + bytes <= BYTES_ON_THE_WAY_MAX;
+        // Refused room is given back by its drop.
+        (fits || records_before == 0).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.on_the_way.records.fetch_sub(self.records, Ordering::Relaxed);
+        self.on_the_way.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// A producer over a log. The node sets what only it knows: log ids, readiness and lag.
 pub struct LogProducer {
     log: SharedLog,
+    on_the_way: Arc<OnTheWay>,
     partitions: Vec<(TopicPartition, OnceLock<LogId>)>,
     ready: AtomicBool,
     lag_over_limit: AtomicBool,
@@ -50,7 +92,13 @@ impl LogProducer {
         let partitions = (0..partitions.max(1))
             .map(|partition| (TopicPartition::new(topic.clone(), partition), OnceLock::new()))
             .collect();
-        Self { log, partitions, ready: AtomicBool::new(false), lag_over_limit: AtomicBool::new(false) }
+        Self {
+            log,
+            on_the_way: Arc::default(),
+            partitions,
+            ready: AtomicBool::new(false),
+            lag_over_limit: AtomicBool::new(false),
+        }
     }
 
     /// Says which log a partition is, once its first record was read. The first call counts.
@@ -78,7 +126,18 @@ impl Producer for LogProducer {
 
     fn append(&self, partition: u32, records: Vec<NewRecord>) -> Appending {
         match self.partitions.get(partition as usize) {
-            Some((to, _)) => self.log.append(to, records),
+            Some((to, _)) => match self.on_the_way.take(&records) {
+                Some(room) => {
+                    let appending = self.log.append(to, records);
+                    async move {
+                        let answer = appending.await;
+                        drop(room);
+                        answer
+                    }
+                    .boxed()
+                }
+                None => std::future::ready(Err(LogError::Overloaded)).boxed(),
+            },
             None => {
                 let error = LogError::Failed(format!("partition {partition} is not one of the topic's"));
                 std::future::ready(Err(error)).boxed()
@@ -126,5 +185,38 @@ impl Producer for LogProducer {
             Ok(output)
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn records(count: usize) -> Vec<NewRecord> {
+        let record = NewRecord {
+            key: Bytes::from_static(b"key"),
+            headers: RecordHeaders::Foreign(String::new()),
+            value: Bytes::new(),
+        };
+        vec![record; count]
+    }
+
+    #[test]
+    fn requests_are_refused_beyond_their_share_of_the_log_and_taken_again_once_it_answered() {
+        let on_the_way = Arc::<OnTheWay>::default();
+        let most = on_the_way.take(&records(RECORDS_ON_THE_WAY_MAX)).expect("an empty way has room");
+        assert!(on_the_way.take(&records(1)).is_none());
+        drop(most);
+        assert!(on_the_way.take(&records(1)).is_some());
+    }
+
+    #[test]
+    fn a_batch_over_the_whole_share_passes_alone() {
+        let on_the_way = Arc::<OnTheWay>::default();
+        let whole = on_the_way.take(&records(RECORDS_ON_THE_WAY_MAX + 1));
+        assert!(whole.is_some());
+        assert!(on_the_way.take(&records(1)).is_none());
     }
 }

@@ -10,8 +10,8 @@ use tidewheel_schemas::{NewRecord, TopicPartition};
 
 /// Bytes of a batch, unless one record has more. Far below what a log takes, so that others have room beside it.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes on the way at once.
-const ON_THE_WAY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of keys and values that one owner has on the way to its log at once, one batch beyond it at most.
+pub const APPENDS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The appends of one owner.
 pub(crate) struct Appends {
@@ -67,7 +67,7 @@ impl Appends {
     }
 
     fn has_room(&self) -> bool {
-        self.bytes_on_the_way < ON_THE_WAY_BYTES_MAX
+        self.bytes_on_the_way < APPENDS_BYTES_MAX
     }
 
     fn go_on(&mut self) {

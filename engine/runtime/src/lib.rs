@@ -9,6 +9,7 @@ mod owner;
 mod steps;
 pub mod views;
 
+pub use appends::APPENDS_BYTES_MAX;
 pub use create::create_log;
 pub use owner::{Owner, OwnerError, OwnerOptions, OwnerStatus, Owners};
 pub use views::{OpenWork, Resume, Views, ViewsError};
