@@ -19,7 +19,7 @@ pub struct Health {
 }
 
 /// Whether the process answers at all.
-#[utoipa::path(get, path = "/health/live", tag = "node", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/health/live", tag = "node", responses((status = 200, description = "It answers", body = Health)))]
 pub async fn live() -> Response {
     json(StatusCode::OK, &Health { status: "live" })
 }
@@ -30,8 +30,8 @@ pub async fn live() -> Response {
     path = "/health/ready",
     tag = "node",
     responses(
-        (status = 200, body = Health),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "It takes requests", body = Health),
+        (status = 503, description = "It is starting or stopping", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn ready(State(ingest): State<Ingest>) -> Result<Response, Problem> {
@@ -47,7 +47,7 @@ pub async fn ready(State(ingest): State<Ingest>) -> Result<Response, Problem> {
     get,
     path = "/metrics",
     tag = "node",
-    responses((status = 200, body = String, content_type = "text/plain"))
+    responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain"))
 )]
 pub async fn metrics(State(ingest): State<Ingest>) -> Response {
     let text = ingest.0.settings.metrics.as_ref().map(|handle| handle.render()).unwrap_or_default();

@@ -146,13 +146,13 @@ fn by_id(id: &str) -> Result<&'static ReleasedSchema, RegistryError> {
 }
 
 /// The registry itself.
-#[utoipa::path(get, path = "/schemas", tag = "schemas", operation_id = "registry", responses((status = 200, content_type = "application/vnd.schemaregistry.v1+json")))]
+#[utoipa::path(get, path = "/schemas", tag = "schemas", operation_id = "registry", responses((status = 200, description = "Found", content_type = "application/vnd.schemaregistry.v1+json")))]
 pub async fn root() -> Response {
     answer(StatusCode::OK, &serde_json::json!({}))
 }
 
 /// All subjects.
-#[utoipa::path(get, path = "/schemas/subjects", tag = "schemas", responses((status = 200, body = Vec<String>, content_type = "application/vnd.schemaregistry.v1+json")))]
+#[utoipa::path(get, path = "/schemas/subjects", tag = "schemas", responses((status = 200, description = "Found", body = Vec<String>, content_type = "application/vnd.schemaregistry.v1+json")))]
 pub async fn subjects(State(ingest): State<Ingest>) -> Response {
     let names: Vec<String> = ingest.all_subjects().into_iter().map(|(name, _)| name).collect();
     answer(StatusCode::OK, &names)
@@ -163,8 +163,8 @@ pub async fn subjects(State(ingest): State<Ingest>) -> Response {
     get, path = "/schemas/subjects/{subject}/versions", tag = "schemas",
     params(("subject" = String, Path, description = "A topic's name and `-value`")),
     responses(
-        (status = 200, body = Vec<u32>, content_type = "application/vnd.schemaregistry.v1+json"),
-        (status = 404, body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 200, description = "Found", body = Vec<u32>, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 404, description = "Not found", body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
     )
 )]
 pub async fn subject_versions(
@@ -185,8 +185,8 @@ pub async fn subject_versions(
         ("version" = String, Path, description = "A number from 1, or `latest`"),
     ),
     responses(
-        (status = 200, body = SubjectVersion, content_type = "application/vnd.schemaregistry.v1+json"),
-        (status = "4XX", body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 200, description = "Found", body = SubjectVersion, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = "4XX", description = "Not found, or no version at all", body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
     )
 )]
 pub async fn subject_version(
@@ -210,8 +210,8 @@ pub async fn subject_version(
         ("version" = String, Path, description = "A number from 1, or `latest`"),
     ),
     responses(
-        (status = 200, body = serde_json::Value, content_type = "application/vnd.schemaregistry.v1+json"),
-        (status = "4XX", body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 200, description = "Found", body = serde_json::Value, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = "4XX", description = "Not found, or no version at all", body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
     )
 )]
 pub async fn subject_version_schema(
@@ -233,8 +233,8 @@ fn text(schema: Result<&'static ReleasedSchema, RegistryError>) -> Response {
     get, path = "/schemas/schemas/ids/{id}", tag = "schemas",
     params(("id" = String, Path, description = "The id in a record's framing")),
     responses(
-        (status = 200, body = SchemaText, content_type = "application/vnd.schemaregistry.v1+json"),
-        (status = 404, body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 200, description = "Found", body = SchemaText, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 404, description = "Not found", body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
     )
 )]
 pub async fn schema_by_id(Path(id): Path<String>) -> Result<Response, Problem> {
@@ -246,8 +246,8 @@ pub async fn schema_by_id(Path(id): Path<String>) -> Result<Response, Problem> {
     get, path = "/schemas/schemas/ids/{id}/schema", tag = "schemas",
     params(("id" = String, Path, description = "The id in a record's framing")),
     responses(
-        (status = 200, body = serde_json::Value, content_type = "application/vnd.schemaregistry.v1+json"),
-        (status = 404, body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 200, description = "Found", body = serde_json::Value, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 404, description = "Not found", body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
     )
 )]
 pub async fn schema_text_by_id(Path(id): Path<String>) -> Result<Response, Problem> {
@@ -259,8 +259,8 @@ pub async fn schema_text_by_id(Path(id): Path<String>) -> Result<Response, Probl
     get, path = "/schemas/schemas/ids/{id}/versions", tag = "schemas",
     params(("id" = String, Path, description = "The id in a record's framing")),
     responses(
-        (status = 200, body = Vec<SubjectVersion>, content_type = "application/vnd.schemaregistry.v1+json"),
-        (status = 404, body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 200, description = "Found", body = Vec<SubjectVersion>, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 404, description = "Not found", body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
     )
 )]
 pub async fn schema_versions(
@@ -285,8 +285,8 @@ pub async fn schema_versions(
     get, path = "/schemas/schemas/ids/{id}/subjects", tag = "schemas",
     params(("id" = String, Path, description = "The id in a record's framing")),
     responses(
-        (status = 200, body = Vec<String>, content_type = "application/vnd.schemaregistry.v1+json"),
-        (status = 404, body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 200, description = "Found", body = Vec<String>, content_type = "application/vnd.schemaregistry.v1+json"),
+        (status = 404, description = "Not found", body = RegistryError, content_type = "application/vnd.schemaregistry.v1+json"),
     )
 )]
 pub async fn schema_subjects(
@@ -300,19 +300,19 @@ pub async fn schema_subjects(
 }
 
 /// The kinds of schema there are.
-#[utoipa::path(get, path = "/schemas/schemas/types", tag = "schemas", responses((status = 200, body = Vec<String>, content_type = "application/vnd.schemaregistry.v1+json")))]
+#[utoipa::path(get, path = "/schemas/schemas/types", tag = "schemas", responses((status = 200, description = "Found", body = Vec<String>, content_type = "application/vnd.schemaregistry.v1+json")))]
 pub async fn types() -> Response {
     answer(StatusCode::OK, &["AVRO"])
 }
 
 /// The compatibility every change keeps.
-#[utoipa::path(get, path = "/schemas/config", tag = "schemas", responses((status = 200, body = Compatibility, content_type = "application/vnd.schemaregistry.v1+json")))]
+#[utoipa::path(get, path = "/schemas/config", tag = "schemas", responses((status = 200, description = "Found", body = Compatibility, content_type = "application/vnd.schemaregistry.v1+json")))]
 pub async fn config() -> Response {
     answer(StatusCode::OK, &Compatibility { compatibility_level: "FULL_TRANSITIVE" })
 }
 
 /// What clients may do.
-#[utoipa::path(get, path = "/schemas/mode", tag = "schemas", responses((status = 200, body = Mode, content_type = "application/vnd.schemaregistry.v1+json")))]
+#[utoipa::path(get, path = "/schemas/mode", tag = "schemas", responses((status = 200, description = "Found", body = Mode, content_type = "application/vnd.schemaregistry.v1+json")))]
 pub async fn mode() -> Response {
     answer(StatusCode::OK, &Mode { mode: "READONLY" })
 }

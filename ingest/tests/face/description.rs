@@ -55,6 +55,19 @@ async fn the_document_lists_every_route_and_every_route_answers() {
 }
 
 #[tokio::test]
+async fn every_answer_is_described_as_openapi_requires() {
+    let node = Node::start().await;
+    let document = node.get("/openapi.json").await.json();
+    let methods = document["paths"].as_object().unwrap().values();
+    for operation in methods.flat_map(|methods| methods.as_object().unwrap().values()) {
+        for (status, answer) in operation["responses"].as_object().unwrap() {
+            let name = &operation["operationId"];
+            assert!(answer["description"].as_str().is_some_and(|text| !text.is_empty()), "{name} {status}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_page_asks_no_other_server() {
     let node = Node::start().await;
     let page = node.get("/docs").await;
