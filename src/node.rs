@@ -34,6 +34,9 @@ use crate::{telemetry, wire};
 /// How long a starting node may take until it leads every partition.
 const READY_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// The build of the views a node reads and writes.
+pub const GENERATION: Generation = Generation(1);
+
 /// A node that cannot start or go on.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum NodeError {
@@ -224,7 +227,7 @@ impl RunningNode {
             .await
             .map_err(|error| role("creating the log", error))?;
 
-        let views = tidewheel_projector::Views::new(Arc::clone(&wiring.store), Generation(1));
+        let views = tidewheel_projector::Views::new(Arc::clone(&wiring.store), GENERATION);
         let projector = Projector::start(views, config.partitions, ProjectorOptions::default())
             .await
             .map_err(|error| role("the projector", error))?;

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tidewheel::config::Config;
+use tidewheel::node::GENERATION;
 use tidewheel::wire;
 use tidewheel_replay::{Report, Views, verify};
 use tidewheel_schemas::TopicFamily;
-use tidewheel_store::Generation;
 
 use self::node::Process;
 use self::report::{Figures, Shown};
@@ -25,8 +25,6 @@ use crate::output::print;
 
 /// Differences that are shown one by one.
 const DIFFERENCES_MAX: usize = 20;
-/// The generation of the views that a node writes.
-const GENERATION: Generation = Generation(1);
 
 /// When the node was gone.
 #[derive(Debug, Clone, Copy)]
