@@ -139,13 +139,13 @@ impl Reads {
                 "the position is of another log than the one projected here; was the log recreated?",
             );
         }
-        reached.await.map_err(|error| projector_problem(&error, Some(position)))?;
-        // A log that was not read when we came is known now.
+        let reached = reached.await;
+        // A log that was not read when we came is known now, whether or not the views got there in time.
         match self.0.projector.control(position.partition).and_then(|control| control.log) {
             Some(log) if log.log_id != position.log_id => {
                 foreign("the position is of another log than the one projected here; was the log recreated?")
             }
-            _ => Ok(()),
+            _ => reached.map_err(|error| projector_problem(&error, Some(position))),
         }
     }
 }

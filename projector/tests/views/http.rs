@@ -43,6 +43,9 @@ impl Node {
     }
 
     async fn feed(&self, world: &World, from: usize, to: usize) {
+        if from == to {
+            return;
+        }
         self.projector
             .submit(0, world.transitions[from..to].to_vec(), &world.controls[to - 1])
             .await
@@ -313,6 +316,25 @@ fn reads_wait_for_the_position_they_are_given_and_refuse_foreign_ones() {
             let (status, problem) = code(foreign).await;
             assert_eq!((status, problem["code"].as_str()), (422, Some("foreign_position")), "{foreign:?}");
         }
+    });
+}
+
+#[test]
+fn a_position_of_another_log_is_foreign_also_to_views_that_read_their_log_while_it_waits() {
+    block_on(async {
+        let world = completed_run();
+        let node = Node::of(&world, 0).await;
+        let ahead = Position {
+            log_id: tidewheel_schemas::LogId::random([9; 16]),
+            family: TopicFamily::WorkflowEvents,
+            datacenter: 1,
+            partition: 0,
+            offset: 1_000,
+        };
+        let path = format!("/v1/namespaces/default/runs?at_least={ahead}&timeout=300ms");
+        let fed = node.feed(&world, 0, world.transitions.len());
+        let ((status, problem), ()) = tokio::join!(node.get(&path), fed);
+        assert_eq!((status, problem["code"].as_str()), (422, Some("foreign_position")));
     });
 }
 
