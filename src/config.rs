@@ -40,6 +40,8 @@ pub struct Config {
     pub max_lag: u64,
     /// Steps that may run at once in this process.
     pub steps_max: usize,
+    /// Unfinished runs that may have their workflow in memory at once, a few KiB each; the others wait their turn.
+    pub runs_active_max: usize,
     /// The namespaces that exist.
     pub namespaces: BTreeSet<Name>,
     /// What is logged: directives such as `info,tidewheel_ingest=debug`.
@@ -140,6 +142,7 @@ impl Default for Config {
             durability: Durability::Fsync,
             max_lag: 100_000,
             steps_max: 1_024,
+            runs_active_max: 100_000,
             namespaces: BTreeSet::from([name("default")]),
             log_filter: "warn,tidewheel=info".to_owned(),
             log_format: LogFormat::Text,
@@ -183,6 +186,10 @@ impl Config {
         }
         if self.steps_max == 0 {
             return invalid("steps_max", "0 given; at least 1 step must be allowed".to_owned());
+        }
+        if self.runs_active_max < usize::try_from(self.partitions).unwrap_or(usize::MAX) {
+            let what = format!("{} given; give at least one for each partition", self.runs_active_max);
+            return invalid("runs_active_max", what);
         }
         if self.namespaces.is_empty() {
             return invalid(

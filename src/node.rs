@@ -242,6 +242,7 @@ impl RunningNode {
             workflows: Arc::new(workflows),
             views: Arc::new(LocalViews { projector: projector.clone(), waiting: waiting.clone() }),
             steps_max: config.steps_max,
+            active_max: config.runs_active_max / usize::try_from(config.partitions).unwrap_or(1).max(1),
             shutdown: stop_owners.clone(),
         });
 

@@ -5,6 +5,7 @@
 
 mod active;
 mod leadership;
+mod turns;
 mod wakeups;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,6 +17,7 @@ use tidewheel_schemas::{
 
 use self::active::Active;
 use self::leadership::Leadership;
+use self::turns::Turns;
 use self::wakeups::Wakeups;
 use crate::control::Control;
 use crate::fold::{Fold, FoldError};
@@ -67,8 +69,8 @@ pub struct Partition {
     workflows: Arc<Workflows>,
     leadership: Leadership,
     active: BTreeMap<RunId, Active>,
-    /// Runs to be activated (their machine built from history) at the next drive.
-    pending: BTreeSet<RunId>,
+    /// Runs that wait for a machine, to be built from their history.
+    turns: Turns,
     /// When the timers of runs are due; also of runs that are not in memory.
     wakeups: Wakeups,
     /// Changed runs by the offset of the change, oldest first: what may leave memory once a view holds it.
@@ -85,7 +87,7 @@ impl Partition {
             workflows,
             leadership: Leadership::Following,
             active: BTreeMap::new(),
-            pending: BTreeSet::new(),
+            turns: Turns::default(),
             wakeups: Wakeups::default(),
             evictable: VecDeque::new(),
             effects: Effects::default(),
@@ -126,6 +128,7 @@ impl Partition {
         let due = run.header.work_due_us();
         // What it is loaded for may change nothing; it must be able to leave memory all the same.
         self.evictable.push_back((run.header.applied_offset, run_id));
+        self.turns.elsewhere.remove(&run_id);
         self.fold.insert(run);
         if self.is_leader() {
             self.note_work(run_id, due);
@@ -137,7 +140,7 @@ impl Partition {
     /// [`RunHeader::work_due_us`]: crate::RunHeader::work_due_us
     fn note_work(&mut self, run_id: RunId, due: Option<i64>) {
         if due == Some(i64::MIN) {
-            self.pending.insert(run_id);
+            self.turns.here.insert(run_id);
         } else {
             self.wakeups.set(run_id, due);
         }
@@ -204,7 +207,7 @@ impl Partition {
                     self.collect(run_id, divergence, now_us);
                 }
                 None => {
-                    self.pending.insert(run_id);
+                    self.turns.here.insert(run_id);
                 }
             }
         }
@@ -224,8 +227,12 @@ impl Partition {
         self.collect(run_id, outcome.err(), now_us);
     }
 
-    /// Runs whose timers are due but that are not in memory: load and [`Partition::insert`] them, then tick.
+    /// Runs whose timers are due but that are not in memory: load and [`Partition::insert`] them, then tick. None
+    /// while there is no room for them; a tick then lets them wait for their turn.
     pub fn due_elsewhere(&self, now_us: i64) -> Vec<RunId> {
+        if !self.has_room() {
+            return Vec::new();
+        }
         self.wakeups.due(now_us).filter(|run_id| self.fold.run(*run_id).is_none()).collect()
     }
 
@@ -249,6 +256,11 @@ impl Partition {
     }
 
     fn fire(&mut self, run_id: RunId, now_us: i64) {
+        if !self.active.contains_key(&run_id) && !self.has_room() {
+            // Its wake-up comes back when it is activated.
+            self.wait_for_turn(run_id);
+            return;
+        }
         if !self.activate(run_id, now_us) {
             return;
         }
@@ -285,7 +297,7 @@ impl Partition {
         if !matches!(self.leadership, Leadership::Following) {
             self.leadership = Leadership::Following;
             self.active.clear();
-            self.pending.clear();
+            self.turns.clear();
             self.wakeups.clear();
             self.effects = Effects { deposed: true, ..Effects::default() };
         }
@@ -313,8 +325,8 @@ impl Partition {
         while let Some((offset, run_id)) =
             self.evictable.pop_front_if(|(offset, _)| *offset <= applied_offset)
         {
-            let busy =
-                self.pending.contains(&run_id) || self.active.get(&run_id).is_some_and(|run| !run.is_idle());
+            let waits = self.turns.here.contains(&run_id);
+            let busy = waits && self.has_room() || self.active.get(&run_id).is_some_and(|run| !run.is_idle());
             let Some(run) = self.fold.run(run_id) else { continue };
             // A newer record of the run stands further back in the queue.
             if busy || run.header.applied_offset > offset {
@@ -322,6 +334,9 @@ impl Partition {
             }
             if self.fold.evict(run_id, applied_offset) {
                 self.active.remove(&run_id);
+                if self.turns.here.remove(&run_id) {
+                    self.turns.elsewhere.insert(run_id);
+                }
                 evicted += 1;
                 self.wakeups.forget_after(run_id, horizon_us);
             }

@@ -145,6 +145,9 @@ pub(crate) fn append_failed(error: &LogError) -> Problem {
                 .retry_after_ms(RETRY_AFTER_MS)
         }
         LogError::TooLarge { .. } => Problem::new(Code::PayloadTooLarge, error.to_string()),
+        LogError::Refused { .. } => {
+            Problem::new(Code::LogUnavailable, error.to_string()).retry_after_ms(RETRY_AFTER_MS)
+        }
         LogError::UnknownPartition(_) | LogError::PartitionCount { .. } | LogError::Locked { .. } => {
             Problem::new(Code::LogUnavailable, format!("nothing was appended: {error}"))
                 .retry_after_ms(RETRY_AFTER_MS)

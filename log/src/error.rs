@@ -69,6 +69,15 @@ pub enum LogError {
     /// The queue is full; nothing was appended.
     #[error("the log's queue is full, nothing was appended; try again")]
     Overloaded,
+    /// The disk would not take it, it is full for example; the log goes on and nothing of the batch was appended.
+    #[error("{what}; nothing was appended: {source}; free some disk and try again")]
+    Refused {
+        /// What was being done, to which file.
+        what: String,
+        /// The cause.
+        #[source]
+        source: std::sync::Arc<std::io::Error>,
+    },
     /// Another process has the log open.
     #[error("the log in {path} is open in another process; stop that one first")]
     Locked {

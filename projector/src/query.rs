@@ -169,6 +169,7 @@ fn store_problem(error: &StoreError) -> Problem {
         | StoreError::Corrupt { .. }
         | StoreError::Damaged { .. }
         | StoreError::Locked { .. }
+        | StoreError::Failed(_)
         | StoreError::Unavailable(_) => Code::ViewUnavailable,
     };
     tracing::warn!(%error, "a view cannot be read");

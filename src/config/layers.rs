@@ -191,6 +191,7 @@ mod tests {
             durability: Durability::Os,
             max_lag: 8,
             steps_max: 9,
+            runs_active_max: 10,
             namespaces: ["a", "b"]
                 .into_iter()
                 .map(|name| tidewheel_schemas::Name::new(name).unwrap())
@@ -200,6 +201,7 @@ mod tests {
         };
         let file = "data_dir = 'd'\nlisten = '127.0.0.1:1'\nephemeral = true\npartitions = 7\ndatacenter = '7'\n\
                     datacenter_label = 7\nprefix = 'p'\ndurability = 'os'\nmax_lag = 8\nsteps_max = 9\n\
+                    runs_active_max = 10\n\
                     namespaces = ['a', 'b']\nlog_filter = 'debug'\nlog_format = 'json'";
         assert_eq!(file.lines().count(), keys().len(), "a setting is missing in this test");
         assert_eq!(load(file, &[], Layer::new("flags")).unwrap(), expected);
@@ -214,6 +216,7 @@ mod tests {
             ("TIDEWHEEL_DURABILITY", "os"),
             ("TIDEWHEEL_MAX_LAG", "8"),
             ("TIDEWHEEL_STEPS_MAX", "9"),
+            ("TIDEWHEEL_RUNS_ACTIVE_MAX", "10"),
             ("TIDEWHEEL_NAMESPACES", "a, b"),
             ("TIDEWHEEL_LOG_FILTER", "debug"),
             ("TIDEWHEEL_LOG_FORMAT", "json"),

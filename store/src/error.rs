@@ -49,6 +49,9 @@ pub enum StoreError {
         /// The folder.
         path: String,
     },
+    /// An earlier write failed and the store takes no more; trying again does not help.
+    #[error("the store has failed: {0}")]
+    Failed(String),
     /// The store cannot serve now; the operation may be tried again.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),

@@ -27,6 +27,8 @@ use crate::views::{Views, ViewsError};
 const RECORDS_MAX: usize = 2_048;
 /// Most step results waiting for their owner.
 const RESULTS_MAX: usize = 4_096;
+/// Most runs loaded before the owner looks at its records again.
+const TURNS_MAX: usize = 256;
 /// How long a stopping owner waits for steps in flight.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -47,6 +49,8 @@ pub struct OwnerOptions {
     pub views: Arc<dyn Views>,
     /// Most steps running at once, all partitions together.
     pub steps_max: usize,
+    /// Most runs of one partition that have their workflow's machine in memory; the others wait their turn.
+    pub active_max: usize,
     /// Cancelled when the process is to stop.
     pub shutdown: CancellationToken,
 }
@@ -177,8 +181,11 @@ impl Owner {
         sources.publish(fold.control());
         let mut tail = options.log.tail(&place, fold.control().next_offset).await?;
         let (results_in, mut results) = mpsc::channel(RESULTS_MAX);
+        let mut partition =
+            Partition::new(fold, Arc::clone(&options.process), Arc::clone(&options.workflows));
+        partition.limit_active(options.active_max);
         let mut reign = Reign {
-            partition: Partition::new(fold, Arc::clone(&options.process), Arc::clone(&options.workflows)),
+            partition,
             steps: Steps::new(results_in, slots),
             appends: Appends::new(Arc::clone(&options.log), place.clone()),
             deliverer: Deliverer::new(Arc::clone(&options.log), options.topic.clone(), Arc::clone(&sources)),
@@ -327,9 +334,12 @@ impl Reign {
             for work in self.takeover.next(&self.options, self.place.partition, now_us).await? {
                 if work.due_us > now_us {
                     self.partition.expect(work.run_id, work.due_us);
-                } else if self.partition.fold().run(work.run_id).is_none() {
-                    self.load(work.run_id).await?;
+                } else {
+                    self.partition.defer(work.run_id);
                 }
+            }
+            for run_id in self.partition.take_turns(TURNS_MAX) {
+                self.load(run_id).await?;
             }
             for run_id in self.partition.due_elsewhere(now_us) {
                 self.load(run_id).await?;
@@ -347,7 +357,7 @@ impl Reign {
         let now = Instant::now();
         let mut wake = now + Duration::from_secs(1);
         if self.partition.is_leader() {
-            if self.takeover.is_due(clock::now_us()) {
+            if self.takeover.is_due(clock::now_us()) || self.partition.has_turns() {
                 wake = now;
             }
             if let Some(due_us) = self.partition.wake_at_us() {

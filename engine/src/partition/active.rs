@@ -37,13 +37,6 @@ impl Active {
 }
 
 impl Partition {
-    pub(super) fn activate_pending(&mut self, now_us: i64) {
-        while let Some(run_id) = self.pending.pop_first() {
-            self.activate(run_id, now_us);
-            self.schedule(run_id);
-        }
-    }
-
     /// Builds the machine of a run from its history. False if the run is not here, not running, or its workflow is
     /// not registered (it then waits for a process that knows it).
     pub(super) fn activate(&mut self, run_id: RunId, now_us: i64) -> bool {
@@ -131,7 +124,7 @@ impl Partition {
         if let Some(active) = self.active.remove(&run_id) {
             self.abort(run_id, active.machine.open_steps());
         }
-        self.pending.remove(&run_id);
+        self.turns.here.remove(&run_id);
         self.wakeups.set(run_id, None);
     }
 

@@ -74,7 +74,7 @@ impl World {
             Act::Crash(index) => {
                 // Everything in memory is gone; what was on its way is lost. A new process reads from zero.
                 let index = index % count;
-                self.processes[index] = Process::new(format!("again-{index}"), workflows());
+                self.processes[index] = Process::new(format!("again-{index}"), workflows(), self.active_max);
             }
             Act::Claim(index) => self.claim(index % count),
             Act::Read(index, records) => {
@@ -94,8 +94,13 @@ proptest! {
     /// Owners crash, stall, evict, wake up as zombies and append whatever they still held, at any moment: afterwards every
     /// run ends, no step has two results, nothing diverges, and the live state is the refold of the log.
     #[test]
-    fn every_run_ends_once_whatever_owners_do(acts in prop::collection::vec(act(), 1..160)) {
+    fn every_run_ends_once_whatever_owners_do(
+        acts in prop::collection::vec(act(), 1..160),
+        active_max in prop_oneof![1..4_usize, Just(usize::MAX)],
+    ) {
         let mut world = World::new();
+        world.active_max = active_max;
+        world.processes[0].partition.limit_active(active_max);
         for act in &acts {
             world.act(act);
         }
@@ -164,6 +169,29 @@ fn a_zombies_records_change_nothing() {
     assert_eq!(run.header.version, 1);
     world.read(0, usize::MAX);
     assert!(!world.processes[0].partition.is_leader(), "the zombie learns that it was deposed");
+}
+
+#[test]
+fn runs_beyond_the_bound_wait_their_turn_with_nothing_but_their_ids_in_memory() {
+    let (mut world, _) = led();
+    world.processes[0].partition.limit_active(1);
+    for number in 2..6 {
+        world.start(number);
+    }
+    world.read(0, usize::MAX);
+    world.project(0, 0);
+    let partition = &world.processes[0].partition;
+    assert_eq!((partition.active_runs(), partition.fold().runs().len()), (1, 1));
+    assert_eq!(world.processes[0].steps.len(), 1, "only the first run reserves");
+
+    // The first run waits for its payment: it leaves memory and the next one has its turn.
+    world.finish_step(0, 0, true);
+    world.flush(0, usize::MAX);
+    world.read(0, usize::MAX);
+    world.project(0, 0);
+    world.tick(0, 0);
+    assert_eq!(world.processes[0].partition.active_runs(), 1);
+    assert_eq!(world.processes[0].steps.len(), 1, "the second run reserves");
 }
 
 #[test]

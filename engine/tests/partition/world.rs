@@ -80,6 +80,8 @@ pub struct World {
     /// What processes spawned from here on run.
     pub workflows: Arc<Workflows>,
     pub ids: u128,
+    /// Most machines a process spawned from here on has at once.
+    pub active_max: usize,
     pub transitions_of_accepted_steps: BTreeMap<(RunId, String), usize>,
 }
 
@@ -94,14 +96,10 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn new(process: String, workflows: Arc<Workflows>) -> Self {
-        Self {
-            partition: Partition::new(Fold::new(0), process.into(), workflows),
-            outgoing: Vec::new(),
-            steps: Vec::new(),
-            read: 0,
-            views: Fold::new(0),
-        }
+    pub fn new(process: String, workflows: Arc<Workflows>, active_max: usize) -> Self {
+        let mut partition = Partition::new(Fold::new(0), process.into(), workflows);
+        partition.limit_active(active_max);
+        Self { partition, outgoing: Vec::new(), steps: Vec::new(), read: 0, views: Fold::new(0) }
     }
 
     /// Brings a run into memory as the views hold it.
@@ -120,6 +118,7 @@ impl World {
             processes: Vec::new(),
             workflows: workflows(),
             ids: 0,
+            active_max: usize::MAX,
             transitions_of_accepted_steps: BTreeMap::new(),
         };
         let created = LogCreated { log_id: LogId::random([7; 16]), epoch_us: 1, partitions: 1, fold: 1 };
@@ -186,7 +185,7 @@ impl World {
 
     pub fn spawn(&mut self) {
         let process = format!("process-{}", self.processes.len());
-        self.processes.push(Process::new(process, Arc::clone(&self.workflows)));
+        self.processes.push(Process::new(process, Arc::clone(&self.workflows), self.active_max));
     }
 
     /// Lets process `index` read up to `records` records.
@@ -262,9 +261,12 @@ impl World {
             for (run_id, run) in process.views.clone().runs() {
                 match run.header.work_due_us() {
                     Some(due_us) if due_us > self.now_us => process.partition.expect(*run_id, due_us),
-                    Some(_) => process.load(*run_id),
+                    Some(_) => process.partition.defer(*run_id),
                     None => {}
                 }
+            }
+            for run_id in process.partition.take_turns(usize::MAX) {
+                process.load(run_id);
             }
             for run_id in process.partition.due_elsewhere(self.now_us) {
                 process.load(run_id);

@@ -241,7 +241,7 @@ impl Writer {
         let name = segment_name(self.segment.number);
         let cut = self.file.set_len(self.end).and_then(|()| self.settings.disk.sync_group(&self.file));
         match cut {
-            Ok(()) => GroupError::Refused(io_error(format!("writing {name}; nothing was appended"), error)),
+            Ok(()) => GroupError::Refused(refused(format!("writing {name}"), error)),
             Err(_) => GroupError::Fatal(io_error(format!("writing {name}"), error)),
         }
     }
@@ -249,8 +249,8 @@ impl Writer {
     /// Goes over to the next segment. Until its name is durable, failing changes nothing.
     fn roll(&mut self) -> Result<(), GroupError> {
         let number = self.segment.number + 1;
-        let what = format!("beginning {}; nothing was appended", segment_name(number));
-        let refused = |error| GroupError::Refused(io_error(what.clone(), error));
+        let what = format!("beginning {}", segment_name(number));
+        let refused = |error| GroupError::Refused(refused(what.clone(), error));
         let directory = &self.shared.directory;
         let file = match self.preparing.take().map(Preparing::finish) {
             Some(Ok(file)) => file,
@@ -396,4 +396,9 @@ impl Drop for EndGuard {
         }
         self.0.wake_all();
     }
+}
+
+/// An append that the disk would not take and that left no trace.
+fn refused(what: String, error: io::Error) -> LogError {
+    LogError::Refused { what, source: Arc::new(error) }
 }

@@ -89,7 +89,7 @@ async fn a_full_disk_refuses_batches_and_the_log_goes_on_when_there_is_room_agai
     disk.full.store(true, Ordering::SeqCst);
     for _ in 0..3 {
         match append(&log, "no room").await {
-            Err(error @ LogError::Io { .. }) => {
+            Err(error @ LogError::Refused { .. }) => {
                 assert!(error.to_string().contains("nothing was appended"), "{error}");
             }
             other => panic!("a full disk was answered with {other:?}"),
@@ -112,7 +112,7 @@ async fn without_room_for_another_segment_batches_are_refused_until_there_is() {
         let text = format!("record {}", sent.len());
         match append(&log, &text).await {
             Ok(_) => sent.push(text),
-            Err(LogError::Io { .. }) => break,
+            Err(LogError::Refused { .. }) => break,
             Err(other) => panic!("{other}"),
         }
         assert!(sent.len() < 1_000, "the segment never filled");

@@ -168,12 +168,14 @@ pub(super) fn read_timestamp_us(bytes: &[u8]) -> Option<i64> {
 
 /// A failure of an open store.
 pub(super) fn unavailable(error: fjall::Error) -> StoreError {
-    StoreError::Unavailable(match error {
-        fjall::Error::Poisoned => {
-            "an earlier write failed; free the disk or replace it, then restart the process".to_owned()
-        }
-        error => format!("{error}; check the disk, and delete the store's folder when it is damaged"),
-    })
+    match error {
+        fjall::Error::Poisoned => StoreError::Failed(
+            "an earlier write failed; free the disk or replace it, then restart the process".to_owned(),
+        ),
+        error => StoreError::Unavailable(format!(
+            "{error}; check the disk, and delete the store's folder when it is damaged"
+        )),
+    }
 }
 
 fn damaged(path: &Path, what: String) -> StoreError {

@@ -148,6 +148,7 @@ impl World {
             workflows: Arc::new(workflows),
             views: Arc::new(self.views.clone()),
             steps_max: 64,
+            active_max: 8,
             shutdown: shutdown.clone(),
         });
         self.process = Some((owners, shutdown));
