@@ -12,8 +12,17 @@ use super::{Config, ConfigError};
 pub const FILE: &str = "tidewheel.toml";
 
 const PREFIX: &str = "TIDEWHEEL_";
-/// Variables of the client commands and of the choice of file, which are no settings.
-const OTHER_VARIABLES: &[&str] = &["TIDEWHEEL_CONFIG", "TIDEWHEEL_SERVER", "TIDEWHEEL_NAMESPACE"];
+/// Variables of the client commands, of the choice of file and of the tests, which are no settings. A node under
+/// test inherits the last ones.
+const OTHER_VARIABLES: &[&str] = &[
+    "TIDEWHEEL_CONFIG",
+    "TIDEWHEEL_SERVER",
+    "TIDEWHEEL_NAMESPACE",
+    "TIDEWHEEL_PYTHON",
+    "TIDEWHEEL_PYTHON_BIN",
+    "TIDEWHEEL_CLUSTER",
+    "TIDEWHEEL_CQL",
+];
 /// Settings whose text is taken as it is, also where it looks like a number.
 const TEXTS: &[&str] =
     &["data_dir", "listen", "datacenter", "prefix", "durability", "log_filter", "log_format"];
@@ -222,6 +231,13 @@ mod tests {
             ("TIDEWHEEL_LOG_FORMAT", "json"),
         ];
         assert_eq!(load("", &environment, Layer::new("flags")).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_switches_of_tests_are_no_settings() {
+        for variable in OTHER_VARIABLES {
+            assert_eq!(load("", &[(*variable, "require")], Layer::new("flags")).unwrap(), Config::default());
+        }
     }
 
     #[test]
