@@ -2,6 +2,7 @@
 //!
 //! Which routes exist is said where they are served (`ingest`, `projector`); what a fact is, in `schemas`.
 
+pub mod answer;
 pub mod body;
 pub mod code;
 pub mod cursor;
@@ -17,6 +18,7 @@ pub mod run;
 pub mod time;
 pub mod waiting;
 
+pub use answer::json;
 pub use body::{JsonBody, read_body};
 pub use code::Code;
 pub use cursor::Cursor;

@@ -7,12 +7,8 @@ pub mod health;
 pub mod runs;
 pub mod schemas;
 
-use ::http::header::CONTENT_TYPE;
-use ::http::{HeaderValue, StatusCode};
 use axum::Router;
-use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use tidewheel_api::{Code, Problem, fallback};
+use tidewheel_api::fallback;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -58,18 +54,4 @@ pub fn finish(router: OpenApiRouter) -> Router {
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .layer(fallback::catch_panic())
-}
-
-/// A JSON answer.
-pub(crate) fn json(status: StatusCode, answer: &impl Serialize) -> Response {
-    let mut body = Vec::with_capacity(512);
-    match serde_json::to_writer(&mut body, answer) {
-        Ok(()) => {
-            let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-            (status, content_type, body).into_response()
-        }
-        Err(error) => {
-            Problem::new(Code::Internal, format!("the answer cannot be written: {error}")).into_response()
-        }
-    }
 }

@@ -12,12 +12,8 @@ mod walk;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::CONTENT_TYPE;
-use ::http::{HeaderValue, StatusCode};
 use axum::extract::FromRef;
-use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
-use serde::Serialize;
 use tidewheel_api::{AtLeast, Code, DurationParameter, Namespaces, Problem, Waiting};
 use tidewheel_schemas::limit::PAGE_ITEMS_MAX;
 use tidewheel_schemas::{Position, TopicFamily};
@@ -184,17 +180,4 @@ fn page_items(limit: Option<u32>) -> Result<usize, Problem> {
     }
     Err(Problem::new(Code::InvalidParameter, format!("`limit` must be from 1 to {PAGE_ITEMS_MAX}"))
         .field("limit"))
-}
-
-fn json(status: StatusCode, answer: &impl Serialize) -> Response {
-    let mut body = Vec::with_capacity(1_024);
-    match serde_json::to_writer(&mut body, answer) {
-        Ok(()) => {
-            let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-            (status, content_type, body).into_response()
-        }
-        Err(error) => {
-            Problem::new(Code::Internal, format!("the answer cannot be written: {error}")).into_response()
-        }
-    }
 }

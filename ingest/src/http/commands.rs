@@ -12,14 +12,13 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use tidewheel_api::body::{JSON_BODY_BYTES_MAX, read_body, require_json};
 use tidewheel_api::{
-    DurationParameter, Idempotency, JsonBody, Principal, Problem, Query, RunPath, Traceparent,
+    DurationParameter, Idempotency, JsonBody, Principal, Problem, Query, RunPath, Traceparent, json,
 };
 use tidewheel_engine::Verdict;
 use tidewheel_schemas::{EventId, Position, RunId};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::command::{Command, EndRun, ResumeRun, SignalRun};
-use crate::http::json;
 use crate::state::Ingest;
 use crate::submit::{Asker, refusal};
 

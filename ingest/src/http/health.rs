@@ -5,10 +5,9 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
-use tidewheel_api::{Code, Problem};
+use tidewheel_api::{Code, Problem, json};
 use utoipa::ToSchema;
 
-use crate::http::json;
 use crate::state::Ingest;
 
 /// How the node is.

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use tidewheel_api::waiting::{Follower, Standing, is_settled};
 use tidewheel_api::{
     DurationParameter, Idempotency, JsonBody, Namespace, Principal, Problem, Query, RunAnswer, Traceparent,
+    json,
 };
 use tidewheel_engine::{RunHeader, Verdict};
 use tidewheel_schemas::{Position, RunId};
 use tokio::time::timeout_at;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::json;
 use crate::start::StartRun;
 use crate::state::Ingest;
 use crate::submit::{Asker, refusal};

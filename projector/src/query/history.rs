@@ -7,14 +7,16 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tidewheel_api::{AtLeast, Code, Cursor, DurationParameter, PayloadAnswer, Problem, Query, RunPath, Time};
+use tidewheel_api::{
+    AtLeast, Code, Cursor, DurationParameter, PayloadAnswer, Problem, Query, RunPath, Time, json,
+};
 use tidewheel_engine::HistoryEntry;
 use tidewheel_engine::run::Origin;
 use tidewheel_schemas::{Event, EventId, Failure, Location, Payload, Position, RunId};
 use tidewheel_store::StoreError;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Reads, json, page_items, store_problem};
+use super::{Reads, page_items, store_problem};
 use crate::views::run_history;
 
 /// The number of this list in its cursors.

@@ -7,11 +7,11 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 use tidewheel_api::waiting::is_settled;
-use tidewheel_api::{AtLeast, DurationParameter, Problem, Query, RunAnswer, RunPath};
+use tidewheel_api::{AtLeast, DurationParameter, Problem, Query, RunAnswer, RunPath, json};
 use tidewheel_engine::RunHeader;
 use utoipa::IntoParams;
 
-use super::{Reads, json};
+use super::Reads;
 
 /// How long a result that is known waits for the views.
 const VIEWS_TIMEOUT: Duration = Duration::from_secs(1);

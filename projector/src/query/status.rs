@@ -9,7 +9,8 @@ use serde::Serialize;
 use tidewheel_schemas::{LogId, Position};
 use utoipa::ToSchema;
 
-use super::{Reads, json};
+use super::Reads;
+use tidewheel_api::json;
 
 /// The node's status.
 #[derive(Debug, Serialize, ToSchema)]
