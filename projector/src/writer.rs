@@ -53,7 +53,7 @@ impl Default for ProjectorOptions {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ProjectorError {
     /// The store failed for good.
-    #[error("the projector stopped: {0}")]
+    #[error("the views cannot be written: {0}")]
     Store(#[from] StoreError),
     /// The projector was closed.
     #[error("the projector is closed")]
