@@ -12,6 +12,7 @@ pub mod event;
 pub mod header;
 pub mod id;
 pub mod limit;
+pub mod mutation;
 pub mod name;
 pub mod partition;
 pub mod payload;
