@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Author, Claim, EventId, EventType, Headers, LogId, OutboxName};
 
 use crate::verdict::{Rejection, Verdict};
@@ -91,6 +92,7 @@ impl Control {
 
     /// The write timestamp of the record at `offset`: `epoch_us + 8 * offset`. Zero-based before `LogCreated`.
     pub fn write_timestamp_us(&self, offset: i64) -> i64 {
+        let offset = if mutation::is(Mutation::TimestampUnordered) { 0 } else { offset };
         self.log.map_or(0, |log| log.epoch_us).saturating_add(offset.saturating_mul(8))
     }
 
@@ -99,28 +101,34 @@ impl Control {
     /// Fencing (DESIGN §5): an engine record counts only under the claim in force and as the next in its dense
     /// sequence; an outbox message only right after the one accepted before it from the same source.
     pub(crate) fn admit(&mut self, headers: &Headers) -> Verdict {
-        if !may_write(headers.event_type, &headers.author) {
+        if !may_write(headers.event_type, &headers.author) && !mutation::is(Mutation::AuthorUnchecked) {
             return Verdict::Rejected(Rejection::WrongAuthor);
         }
         match &headers.author {
             Author::Ingest { .. } | Author::Candidate { .. } => Verdict::Accepted,
             Author::Engine { claim, seq, .. } => {
-                if self.claim != Some(*claim) || self.next_seq != *seq {
+                let is_claim = self.claim == Some(*claim) || mutation::is(Mutation::ClaimUnchecked);
+                let is_next = self.next_seq == *seq || mutation::is(Mutation::SequenceUnchecked);
+                if !is_claim || !is_next {
                     return Verdict::Stale;
                 }
-                self.next_seq += 1;
+                self.next_seq = *seq + 1;
                 self.log_time_us = self.log_time_us.max(headers.recorded_at_us);
                 Verdict::Accepted
             }
             Author::Outbox { source, partition, name, predecessor } => {
                 let last = self.sources.get(&(*source, *partition)).copied();
-                if *predecessor == last {
+                if *predecessor == last || mutation::is(Mutation::OutboxAcceptsGaps) {
                     if last.is_some_and(|last| *name <= last) {
                         return Verdict::Stale;
                     }
                     self.sources.insert((*source, *partition), *name);
                     Verdict::Accepted
                 } else if last.is_some_and(|last| *name <= last) {
+                    if mutation::is(Mutation::OutboxAcceptsOlder) {
+                        self.sources.insert((*source, *partition), *name);
+                        return Verdict::Accepted;
+                    }
                     Verdict::Duplicate(Ok(()))
                 } else {
                     Verdict::Stale
@@ -137,7 +145,9 @@ impl Control {
         let (Ok(partitions), Ok(fold)) = (u32::try_from(event.partitions), u32::try_from(event.fold)) else {
             return Verdict::Rejected(Rejection::Void);
         };
-        if self.log.is_some() || offset != 0 || partitions == 0 || fold == 0 {
+        let comes_late =
+            (self.log.is_some() || offset != 0) && !mutation::is(Mutation::SecondLogCreatedCounts);
+        if comes_late || partitions == 0 || fold == 0 {
             return Verdict::Rejected(Rejection::Void);
         }
         self.log = Some(LogInfo { log_id: event.log_id, epoch_us: event.epoch_us, partitions });
@@ -152,7 +162,7 @@ impl Control {
         event: &tidewheel_schemas::event::PartitionClaimed,
     ) -> Verdict {
         // A claim that replaces an older one lost the race; its process reads this and claims again.
-        if event.replaces != self.claim {
+        if event.replaces != self.claim && !mutation::is(Mutation::ClaimReplacesAny) {
             return Verdict::Stale;
         }
         self.claim = Some(offset);
@@ -164,7 +174,9 @@ impl Control {
     pub(crate) fn fold_raised(&mut self, event: &tidewheel_schemas::event::FoldRaised) -> Verdict {
         match u32::try_from(event.fold) {
             Ok(fold) if fold > self.fold => {
-                self.fold = fold;
+                if !mutation::is(Mutation::FoldRaisedIgnored) {
+                    self.fold = fold;
+                }
                 Verdict::Accepted
             }
             Ok(_) | Err(_) => Verdict::Rejected(Rejection::Void),

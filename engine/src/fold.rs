@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{
     Author, Entity, Envelope, Event, Headers, OutboxName, Record, RecordHeaders, RunId, codec,
     partition::partition_for, registry,
@@ -97,10 +98,11 @@ impl Fold {
 
     /// Drops a run from memory if a view holds everything up to `applied_offset`.
     pub fn evict(&mut self, run_id: RunId, applied_offset: i64) -> bool {
-        let safe = self
-            .runs
-            .get(&run_id)
-            .is_some_and(|run| run.header.applied_offset <= applied_offset && run.header.parked_at.is_none());
+        let safe = self.runs.get(&run_id).is_some_and(|run| {
+            let is_held =
+                run.header.applied_offset <= applied_offset || mutation::is(Mutation::EvictsTooEarly);
+            is_held && (run.header.parked_at.is_none() || mutation::is(Mutation::EvictsParked))
+        });
         if safe {
             self.runs.remove(&run_id);
         }
@@ -144,6 +146,12 @@ impl Fold {
             Some(headers) => self.judge(record, headers),
             None => Applied::nothing(Verdict::Rejected(Rejection::Undecodable)),
         };
+        if mutation::is(Mutation::OutcomeChangesControl)
+            && let (Verdict::Rejected(_), Some(Author::Engine { seq, .. })) =
+                (applied.verdict, headers.map(|headers| &headers.author))
+        {
+            self.control.next_seq = *seq;
+        }
         self.control.next_offset = record.offset + 1;
         self.control.last_event_id = headers.map(|headers| headers.event_id);
         for change in &applied.outbox {
@@ -219,7 +227,11 @@ impl Fold {
                 record.key == key && partition_for(key, log.partitions) == self.control.partition
             }
         };
-        if here { Ok(()) } else { Err(Rejection::WrongPartition) }
+        if here || mutation::is(Mutation::PartitionUnchecked) {
+            Ok(())
+        } else {
+            Err(Rejection::WrongPartition)
+        }
     }
 
     fn control_event(&mut self, offset: i64, envelope: &Envelope, event: &Event) -> Applied {

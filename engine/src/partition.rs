@@ -11,6 +11,7 @@ mod wakeups;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{
     Author, Entity, EventId, EventType, Location, LogId, NewRecord, OutboxName, Payload, Record, RunId,
 };
@@ -187,9 +188,9 @@ impl Partition {
         if let Author::Engine { claim: by, seq, .. } = headers.author
             && by == claim
         {
-            if transition.verdict == Verdict::Stale {
+            if transition.verdict == Verdict::Stale && !mutation::is(Mutation::DroppedRecordIgnored) {
                 // A record of ours was dropped, so one before it was lost: never guess, start afresh.
-                self.depose();
+                self.step_down();
                 return;
             }
             self.confirm(&headers.entity, seq);
@@ -238,7 +239,7 @@ impl Partition {
 
     /// Notes that a run that is not in memory has a timer, as found in `open_work`.
     pub fn expect(&mut self, run_id: RunId, due_us: i64) {
-        if self.fold.run(run_id).is_none() {
+        if self.fold.run(run_id).is_none() && !mutation::is(Mutation::OpenWorkIgnored) {
             self.wakeups.set(run_id, Some(due_us));
         }
     }
@@ -294,6 +295,12 @@ impl Partition {
 
     /// An append failed or its fate is unknown: stop leading, read on, claim again, decide afresh.
     pub fn depose(&mut self) {
+        if !mutation::is(Mutation::LeadsAfterFailedAppend) {
+            self.step_down();
+        }
+    }
+
+    fn step_down(&mut self) {
         if !matches!(self.leadership, Leadership::Following) {
             self.leadership = Leadership::Following;
             self.active.clear();
@@ -313,7 +320,7 @@ impl Partition {
                 self.note_work(run_id, Some(due_us));
             }
         } else {
-            self.depose();
+            self.step_down();
         }
     }
 
@@ -322,11 +329,13 @@ impl Partition {
     /// `open_work` in time.
     pub fn evict(&mut self, applied_offset: i64, horizon_us: i64) -> usize {
         let mut evicted = 0;
+        let is_early = mutation::is(Mutation::EvictsTooEarly);
         while let Some((offset, run_id)) =
-            self.evictable.pop_front_if(|(offset, _)| *offset <= applied_offset)
+            self.evictable.pop_front_if(|(offset, _)| *offset <= applied_offset || is_early)
         {
             let waits = self.turns.here.contains(&run_id);
-            let busy = waits && self.has_room() || self.active.get(&run_id).is_some_and(|run| !run.is_idle());
+            let works = self.active.get(&run_id).is_some_and(|run| !run.is_idle());
+            let busy = waits && self.has_room() || works && !mutation::is(Mutation::EvictsBusy);
             let Some(run) = self.fold.run(run_id) else { continue };
             // A newer record of the run stands further back in the queue.
             if busy || run.header.applied_offset > offset {
@@ -338,7 +347,8 @@ impl Partition {
                     self.turns.elsewhere.insert(run_id);
                 }
                 evicted += 1;
-                self.wakeups.forget_after(run_id, horizon_us);
+                let forgets = mutation::is(Mutation::EvictedTimersForgotten);
+                self.wakeups.forget_after(run_id, if forgets { i64::MIN } else { horizon_us });
             }
         }
         evicted

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use tidewheel_schemas::event::RunDiverged;
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Entity, Location, Name, RunId};
 
 use super::{Partition, StepLaunch};
@@ -99,7 +100,8 @@ impl Partition {
             let cause =
                 launch.after_proposals.checked_sub(1).and_then(|index| seqs.get(index).copied().flatten());
             // Without a proposal before it in this output, its cause is at most the last one still unconfirmed.
-            match cause.or(unconfirmed) {
+            let is_early = mutation::is(Mutation::EffectsBeforeAccepted);
+            match cause.or(unconfirmed).filter(|_| !is_early) {
                 Some(seq) => active.held.push_back((seq, launch)),
                 None => self.effects.launches.push(StepLaunch { run_id, launch }),
             }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use tidewheel_schemas::RunId;
+use tidewheel_schemas::mutation::{self, Mutation};
 
 use super::Partition;
 
@@ -50,7 +51,8 @@ impl Partition {
 
     /// Notes that a run has work to do now, as found in `open_work`, without loading it.
     pub fn defer(&mut self, run_id: RunId) {
-        if self.is_leader() && self.fold.run(run_id).is_none() {
+        let is_unknown = self.fold.run(run_id).is_none() && !mutation::is(Mutation::OpenWorkIgnored);
+        if self.is_leader() && is_unknown {
             self.wait_for_turn(run_id);
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidewheel_schemas::event::RunStarted;
 use tidewheel_schemas::limit::SIGNALS_WAITING_MAX;
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Author, Envelope, Event, Name, RunId};
 
 use super::digest::{PartKey, PartsDigest};
@@ -63,10 +64,10 @@ pub(super) struct Effects {
 
 /// Applies one record, which Control let through, to its run.
 pub(crate) fn apply(run: &mut Run, place: Place, envelope: &Envelope, event: Event) -> Applied {
-    if place.offset <= run.header.applied_offset {
+    if place.offset <= run.header.applied_offset && !mutation::is(Mutation::AppliedOffsetIgnored) {
         return Applied::nothing(Verdict::Skipped);
     }
-    if run.header.parked_at.is_some() {
+    if run.header.parked_at.is_some() && !mutation::is(Mutation::ParkedGoesOn) {
         return Applied::unchanged(Verdict::Parked, run);
     }
     match &envelope.author {
@@ -110,14 +111,19 @@ pub(crate) fn park(run: &mut Run, place: Place) -> Applied {
 }
 
 fn apply_external(run: &mut Run, place: Place, envelope: &Envelope, event: Event) -> Applied {
-    if envelope.namespace.as_ref() != Some(&run.header.namespace) {
+    if envelope.namespace.as_ref() != Some(&run.header.namespace)
+        && !mutation::is(Mutation::NamespaceUnchecked)
+    {
         return Applied::nothing(Verdict::Rejected(Rejection::WrongNamespace));
+    }
+    if mutation::is(Mutation::DedupAfterFinished) && run.header.status.is_finished() {
+        return Applied::unchanged(Verdict::Rejected(Rejection::RunFinished), run);
     }
     // Dedup precedes every other rule: a retry gets the first outcome whatever has happened since.
     if let Some(remembered) = run.remembered.get(&envelope.event_id) {
         return Applied::unchanged(Verdict::Duplicate(remembered.outcome), run);
     }
-    if matches!(event, Event::RunStarted(_)) {
+    if matches!(event, Event::RunStarted(_)) && !mutation::is(Mutation::SecondStartCounts) {
         return Applied::unchanged(Verdict::Duplicate(Ok(())), run);
     }
     if run.header.status.is_finished() {
@@ -281,7 +287,9 @@ pub(super) fn finish(
     for (ordinal, signal) in std::mem::take(&mut run.unread) {
         header.parts.remove(PartKey::Signal(ordinal), signal.offset);
         effects.parts.push(PartChange::Signal(ordinal, None));
-        effects.left_unread.push(signal);
+        if !mutation::is(Mutation::UnreadForgotten) {
+            effects.left_unread.push(signal);
+        }
     }
 }
 
@@ -298,13 +306,14 @@ fn remember(
     run.remembered.insert(envelope.event_id, remembered);
     run.remembered_order.insert(place.offset, envelope.event_id);
     effects.parts.push(PartChange::Remembered(envelope.event_id, Some(remembered)));
-    while run.remembered.len() > REMEMBERED_MIN {
+    let forgets_early = mutation::is(Mutation::DedupForgetsEarly);
+    while run.remembered.len() > if forgets_early { 1 } else { REMEMBERED_MIN } {
         let Some((&offset, &oldest)) = run.remembered_order.first_key_value() else { break };
         let young = run
             .remembered
             .get(&oldest)
             .is_some_and(|first| place.log_time_us.saturating_sub(first.log_time_us) < REMEMBERED_MIN_US);
-        if young {
+        if young && !forgets_early {
             break;
         }
         run.remembered_order.remove(&offset);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Envelope, Event, Location, OutboxName};
 
 use super::apply::{Applied, Effects, Place, changed, finish, push};
@@ -191,12 +192,14 @@ pub(super) fn resolved_by(event: &Event, mut resolved: impl FnMut(&Location)) {
 
 /// A location without a result.
 fn free(run: &Run, location: &Location) -> Result<(), Rejection> {
-    if run.resolved.contains(location) { Err(Rejection::LocationTaken) } else { Ok(()) }
+    let is_taken = run.resolved.contains(location) && !mutation::is(Mutation::SecondResultCounts);
+    if is_taken { Err(Rejection::LocationTaken) } else { Ok(()) }
 }
 
 /// Gives a location its result: at most one is accepted.
 fn resolve(run: &mut Run, location: &Location) -> Result<(), Rejection> {
-    if run.resolved.insert(location.clone()) { Ok(()) } else { Err(Rejection::LocationTaken) }
+    let is_free = run.resolved.insert(location.clone()) || mutation::is(Mutation::SecondResultCounts);
+    if is_free { Ok(()) } else { Err(Rejection::LocationTaken) }
 }
 
 fn armed(run: &Run, location: &Location, kind: TimerKind) -> Result<(), Rejection> {

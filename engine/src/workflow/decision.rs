@@ -1,5 +1,6 @@
 //! What kind of thing an event is to the machine, and when a decision of the code equals one in the history.
 
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Event, Location};
 
 /// What an event is to the machine.
@@ -84,6 +85,9 @@ pub fn coordinate(location: &Location) -> Option<u32> {
 /// Whether the code's decision is the one in the history. Payloads and times may differ: an edit that changes what
 /// is said, not what is done, does not break the runs under way.
 pub fn is_same(code: &Event, history: &Event) -> bool {
+    if mutation::is(Mutation::DivergenceIgnored) {
+        return true;
+    }
     match (code, history) {
         (Event::TimerStarted(code), Event::TimerStarted(history)) => code.location == history.location,
         (Event::SignalAwaited(code), Event::SignalAwaited(history)) => {

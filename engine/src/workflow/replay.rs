@@ -3,6 +3,7 @@
 //! The order in which things became visible is recovered from `seen`: each engine entry says how many externals
 //! preceded it, so code that races a step against a signal takes the same turn for ever.
 
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Event, Location};
 
 use super::decision::{self, Class};
@@ -14,10 +15,19 @@ impl Machine {
     pub(super) fn replay_all(&mut self, history: &[HistoryEntry]) -> Result<(), Divergence> {
         let mut externals = history
             .iter()
-            .filter(|entry| matches!(entry.origin, Origin::External { ordinal } if ordinal > 0));
+            .filter(|entry| matches!(entry.origin, Origin::External { ordinal } if ordinal > 0))
+            .peekable();
         self.poll()?;
         for entry in history {
-            let Origin::Engine { seen, .. } = entry.origin else { continue };
+            let Origin::Engine { seen, .. } = entry.origin else {
+                if mutation::is(Mutation::SeenIgnored)
+                    && let Some(external) = externals.next_if(|external| external.offset == entry.offset)
+                {
+                    self.reveal(external)?;
+                }
+                continue;
+            };
+            let seen = if mutation::is(Mutation::SeenIgnored) { self.seen() } else { seen };
             if decision::class(&entry.event) == Class::Note {
                 continue;
             }

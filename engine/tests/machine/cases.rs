@@ -433,3 +433,29 @@ fn a_changed_command_is_named_on_both_sides() {
     let returned = "the workflow returns a result".to_owned();
     assert_eq!(sides(&longer), (top(2), "step `thank`".to_owned(), returned));
 }
+
+#[test]
+fn a_signal_that_lost_against_a_timeout_loses_in_every_replay() {
+    let workflow = Function(|ctx: Context| async move {
+        match ctx.signal(name("go"), Some(60)).await? {
+            Some(_) => step(&ctx, "signalled").await,
+            None => step(&ctx, "timed_out").await,
+        }
+    });
+    let mut machine = begin(&workflow);
+    assert_eq!(machine.timer_due(&top(1), START_US + 60), Ok(true));
+    let awaited = machine.take_output().proposals;
+    assert_eq!(machine.step_completed(&top(2), 1, Payload::null(), START_US + 61), Ok(true));
+    let rest = machine.take_output().proposals;
+    // The signal reached the log before what was decided without it.
+    let mut log = vec![start(), signal(1, "x")];
+    for proposal in awaited.into_iter().chain(rest) {
+        assert_eq!(proposal.seen, 0);
+        let origin = Origin::Engine { seen: 0, idle: false };
+        log.push(entry(log.len(), proposal.recorded_at_us, origin, proposal.event));
+    }
+    for length in 1..=log.len() {
+        let mut again = Machine::new(&workflow, info(), &log[0]);
+        assert_eq!(again.replay(&log[..length]), Ok(()), "after {length} records");
+    }
+}

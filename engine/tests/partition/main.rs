@@ -1,5 +1,6 @@
 //! The owner of a partition under crashes, zombies and interleaved externals.
 
+mod rules;
 mod world;
 
 use std::collections::BTreeSet;
