@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use self::answer::Framing;
 pub use self::answer::HEADERS_MAX;
+use self::answer::{Chunks, Framing, Head};
 
 /// Longer than the longest wait that a workload asks a server for.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -143,15 +143,14 @@ pub struct Connection {
     address: SocketAddr,
     stream: Option<TcpStream>,
     received: Vec<u8>,
-    /// Bodies that arrive in chunks are put together here.
-    assembled: Vec<u8>,
+    chunks: Chunks,
 }
 
 impl Connection {
     /// A connection to be made.
     pub fn new(server: &Server) -> Self {
         let received = Vec::with_capacity(READ_BYTES);
-        Self { address: server.address, stream: None, received, assembled: Vec::new() }
+        Self { address: server.address, stream: None, received, chunks: Chunks::default() }
     }
 
     /// Sends one request and waits for its whole answer.
@@ -159,15 +158,43 @@ impl Connection {
     /// # Errors
     /// When no whole answer arrives in time; the connection is closed then. A status other than 2xx is an answer.
     pub async fn send(&mut self, request: &[u8]) -> Result<Answer<'_>, HttpError> {
+        self.write(request).await?;
+        self.answer().await
+    }
+
+    /// Sends one request and leaves its answer to [`Connection::answer`], which must be called before the next.
+    ///
+    /// # Errors
+    /// When there is no connection.
+    pub async fn write(&mut self, request: &[u8]) -> Result<(), HttpError> {
         let address = self.address;
-        // Taken, so that a cancelled or failed exchange never leaves half an answer to the next one.
-        let stream = self.stream.take();
-        let exchange = exchange(address, stream, request, &mut self.received, &mut self.assembled);
-        let done = timeout(REQUEST_TIMEOUT, exchange).await.map_err(|_| HttpError::Timeout { address })??;
+        let broken = |error: std::io::Error| HttpError::Connection { address, what: error.to_string() };
+        // Taken, so that what is cancelled or fails never leaves half a request behind.
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => connect(address).await?,
+        };
+        let writing = timeout(REQUEST_TIMEOUT, stream.write_all(request));
+        writing.await.map_err(|_| HttpError::Timeout { address })?.map_err(broken)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// Waits for the answer to the request that was written.
+    ///
+    /// # Errors
+    /// When no whole answer arrives in time, or nothing was written; the connection is closed then.
+    pub async fn answer(&mut self) -> Result<Answer<'_>, HttpError> {
+        let address = self.address;
+        let asked_nothing = || HttpError::Connection { address, what: "nothing was asked".to_owned() };
+        let stream = self.stream.take().ok_or_else(asked_nothing)?;
+        let receiving = receive(address, stream, &mut self.received, &mut self.chunks);
+        let done =
+            timeout(REQUEST_TIMEOUT, receiving).await.map_err(|_| HttpError::Timeout { address })??;
         self.stream = done.stream;
         let body = match done.body {
             Body::Received { start, end } => self.received.get(start..end).unwrap_or_default(),
-            Body::Assembled => &self.assembled,
+            Body::Assembled => self.chunks.body(),
         };
         Ok(Answer { status: done.status, body })
     }
@@ -194,52 +221,44 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, HttpError> {
     Ok(stream)
 }
 
-async fn exchange(
+async fn receive(
     address: SocketAddr,
-    stream: Option<TcpStream>,
-    request: &[u8],
+    mut stream: TcpStream,
     received: &mut Vec<u8>,
-    assembled: &mut Vec<u8>,
+    chunks: &mut Chunks,
 ) -> Result<Done, HttpError> {
-    let broken = |error: std::io::Error| HttpError::Connection { address, what: error.to_string() };
     let malformed = |what: String| HttpError::Malformed { address, what };
-    let mut stream = match stream {
-        Some(stream) => stream,
-        None => connect(address).await?,
-    };
+    let closed = |what: &str| HttpError::Connection { address, what: what.to_owned() };
+    let broken = |error: std::io::Error| closed(&error.to_string());
     received.clear();
-    stream.write_all(request).await.map_err(broken)?;
-    let mut is_ended = false;
-    let head = loop {
-        if let Some(head) = answer::head(received).map_err(malformed)? {
-            if head.status >= 200 {
-                break head;
-            }
-            // An interim answer, such as 100: the real one follows.
-            received.drain(..head.bytes);
-            continue;
+    let head: Head = loop {
+        if read(&mut stream, received).await.map_err(broken)? {
+            return Err(closed("the server closed the connection before it answered"));
         }
-        is_ended = read(&mut stream, received).await.map_err(broken)?;
-        if is_ended {
-            let what = "the server closed the connection before it answered".to_owned();
-            return Err(HttpError::Connection { address, what });
+        let found = loop {
+            match answer::head(received).map_err(malformed)? {
+                // An interim answer, such as 100: the real one follows.
+                Some(head) if head.status < 200 => drop(received.drain(..head.bytes)),
+                found => break found,
+            }
+        };
+        if let Some(head) = found {
+            break head;
         }
     };
+    chunks.begin(head.bytes);
+    let mut is_ended = false;
     let body = loop {
-        let rest = received.get(head.bytes..).unwrap_or_default();
         match head.framing {
-            Framing::Length(length) if rest.len() >= length => {
+            Framing::Length(length) if received.len() - head.bytes >= length => {
                 break Body::Received { start: head.bytes, end: head.bytes + length };
             }
-            Framing::Chunked if answer::assemble(rest, assembled).map_err(malformed)? => {
-                break Body::Assembled;
-            }
+            Framing::Chunked if chunks.take(received).map_err(malformed)? => break Body::Assembled,
             Framing::UntilClosed if is_ended => {
                 break Body::Received { start: head.bytes, end: received.len() };
             }
             Framing::Length(_) | Framing::Chunked if is_ended => {
-                let what = "the server closed the connection within an answer".to_owned();
-                return Err(HttpError::Connection { address, what });
+                return Err(closed("the server closed the connection within an answer"));
             }
             Framing::Length(_) | Framing::Chunked | Framing::UntilClosed => {
                 is_ended = read(&mut stream, received).await.map_err(broken)?;

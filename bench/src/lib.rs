@@ -4,5 +4,9 @@
 pub mod histogram;
 pub mod http;
 pub mod load;
+pub mod node;
+pub mod payload;
 pub mod process;
 pub mod report;
+pub mod target;
+pub mod workload;

@@ -57,25 +57,46 @@ pub(super) fn head(received: &[u8]) -> Result<Option<Head>, String> {
     Ok(Some(Head { status, bytes, framing: framing.unwrap_or(Framing::UntilClosed), closes }))
 }
 
-/// Puts the chunks in `rest` together; whether the last one has arrived. `assembled` is meaningless until then.
-pub(super) fn assemble(mut rest: &[u8], assembled: &mut Vec<u8>) -> Result<bool, String> {
-    assembled.clear();
-    loop {
-        let parsed =
-            httparse::parse_chunk_size(rest).map_err(|_| "a chunk's size is no number".to_owned())?;
-        let httparse::Status::Complete((start, size)) = parsed else { return Ok(false) };
-        let Some(after) = rest.get(start..) else { return Ok(false) };
-        if size == 0 {
-            // Trailers end with an empty line, as does a body without any.
-            return Ok(after.starts_with(b"\r\n") || memchr::memmem::find(after, b"\r\n\r\n").is_some());
+/// A body that comes in chunks, put together as they arrive.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    /// What was received is taken up to here.
+    at: usize,
+    body: Vec<u8>,
+}
+
+impl Chunks {
+    /// A new body; it begins at `at` of what is received.
+    pub(super) fn begin(&mut self, at: usize) {
+        self.at = at;
+        self.body.clear();
+    }
+
+    /// Takes the whole chunks; whether the last one has arrived.
+    pub(super) fn take(&mut self, received: &[u8]) -> Result<bool, String> {
+        loop {
+            let rest = received.get(self.at..).unwrap_or_default();
+            let parsed =
+                httparse::parse_chunk_size(rest).map_err(|_| "a chunk's size is no number".to_owned())?;
+            let httparse::Status::Complete((start, size)) = parsed else { return Ok(false) };
+            let Some(after) = rest.get(start..) else { return Ok(false) };
+            if size == 0 {
+                // Trailers end with an empty line, as does a body without any.
+                return Ok(after.starts_with(b"\r\n") || memchr::memmem::find(after, b"\r\n\r\n").is_some());
+            }
+            let size = usize::try_from(size).map_err(|_| "a chunk is too large".to_owned())?;
+            let Some(chunk) = after.get(..size) else { return Ok(false) };
+            let Some(end) = after.get(size..size.saturating_add(2)) else { return Ok(false) };
+            if end != b"\r\n" {
+                return Err("a chunk does not end where it should".to_owned());
+            }
+            self.body.extend_from_slice(chunk);
+            self.at += start + size + 2;
         }
-        let size = usize::try_from(size).map_err(|_| "a chunk is too large".to_owned())?;
-        let Some(chunk) = after.get(..size) else { return Ok(false) };
-        let Some(end) = after.get(size..size.saturating_add(2)) else { return Ok(false) };
-        if end != b"\r\n" {
-            return Err("a chunk does not end where it should".to_owned());
-        }
-        assembled.extend_from_slice(chunk);
-        rest = after.get(size + 2..).unwrap_or_default();
+    }
+
+    /// What was put together.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
     }
 }
