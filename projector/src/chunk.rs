@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tidewheel_engine::outbox::OutboxEntry;
 use tidewheel_engine::{Control, OutboxChange, Transition};
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{OutboxName, RunId};
 use tidewheel_store::{Source, WriteSet};
 
@@ -166,7 +167,8 @@ impl Chunk {
                 }
                 None => {
                     live.outbox_removed(name);
-                    if !(atomic && message.fresh) {
+                    let is_kept = atomic || mutation::is(Mutation::IntermediateKeysKept);
+                    if !(is_kept && message.fresh) {
                         writes.deletions.push(outbox::removal(partition, name, at(message.offset)));
                     }
                 }
@@ -182,7 +184,9 @@ impl Chunk {
         let last = control.next_offset - 1;
         let timestamp_us = at(last);
         let checkpoint = live.checkpoint(control);
-        writes.checkpoints.push(partition_control::write(&checkpoint, timestamp_us));
+        let is_early = mutation::is(Mutation::CheckpointBeforeRows);
+        let stage = if is_early { &mut writes.inserts } else { &mut writes.checkpoints };
+        stage.push(partition_control::write(&checkpoint, timestamp_us));
         Finished { writes, checkpoint, parked, records }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidewheel_schemas::LogId;
+use tidewheel_schemas::mutation::{self, Mutation};
 
 use super::disk::Disk;
 use super::group::find_later_group;
@@ -51,19 +52,24 @@ pub(crate) fn recover(directory: &Path, disk: &dyn Disk) -> Result<Option<Recove
     if let Some(what) = walked.fault {
         let later = find_later_group(&file, header.log_id, last, walked.next_group, walked.end)
             .map_err(|error| reading(last, error))?;
-        if let Some(later) = later {
+        if let Some(later) = later.filter(|_| !mutation::is(Mutation::DamageTruncated)) {
             let what = format!("{what}, yet group {later} follows");
             return Err(damaged(last, walked.next_group, walked.end, what));
         }
-        erase_tail(&file, walked.end, length)
-            .map_err(|error| io(format!("mending {}", segment_name(last)), error))?;
+        if !mutation::is(Mutation::TornGroupKept) {
+            erase_tail(&file, walked.end, length)
+                .map_err(|error| io(format!("mending {}", segment_name(last)), error))?;
+        }
     }
     // Its sync may never have succeeded, whatever the page cache says now.
-    if let Some((byte, bytes)) = &walked.last_group {
+    let is_believed = mutation::is(Mutation::LastGroupBelieved);
+    if let Some((byte, bytes)) = walked.last_group.as_ref().filter(|_| !is_believed) {
         disk.write_group(&file, bytes, *byte)
             .map_err(|error| io(format!("rewriting the last group of {}", segment_name(last)), error))?;
     }
-    disk.sync_group(&file).map_err(|error| io(format!("syncing {}", segment_name(last)), error))?;
+    if !is_believed {
+        disk.sync_group(&file).map_err(|error| io(format!("syncing {}", segment_name(last)), error))?;
+    }
 
     let mut segments = Vec::with_capacity(headers.len());
     for (position, (header, body_at)) in headers.iter().enumerate() {

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{NewRecord, Record, RecordHeaders, Topic};
 use tokio::sync::oneshot;
 
@@ -229,7 +230,7 @@ impl Writer {
     }
 
     fn sync(&self, sync: impl Fn(&Self) -> io::Result<()>) -> Result<(), GroupError> {
-        if self.settings.durability == Durability::Os {
+        if self.settings.durability == Durability::Os || mutation::is(Mutation::AcknowledgedBeforeSync) {
             return Ok(());
         }
         let what = || format!("syncing {}", segment_name(self.segment.number));

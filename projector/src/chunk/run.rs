@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tidewheel_engine::{PartChange, RunChange, RunHeader};
 use tidewheel_schemas::Payload;
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_store::WriteSet;
 
 use super::live::Live;
@@ -26,7 +27,8 @@ struct Fate {
 impl Fate {
     /// Whether its deletion must be written.
     const fn must_delete(self, atomic: bool) -> bool {
-        !(self.live || atomic && self.fresh)
+        let is_kept = atomic || mutation::is(Mutation::IntermediateKeysKept);
+        !(self.live || is_kept && self.fresh)
     }
 }
 
@@ -171,9 +173,13 @@ impl RunChunk {
             let (clustering, timestamp_us) = (runs_by::clustering_key(&header), at(fate.offset));
             if fate.live {
                 let columns = runs_by::columns(header.run_id, fate.offset);
-                writes.inserts.push(put(table, key, Some(clustering), timestamp_us, columns));
+                let is_late = mutation::is(Mutation::IndexAfterEntity);
+                let stage = if is_late { &mut writes.deletions } else { &mut writes.inserts };
+                stage.push(put(table, key, Some(clustering), timestamp_us, columns));
             } else if fate.must_delete(atomic) {
-                writes.deletions.push(delete(table, key, clustering, timestamp_us));
+                let is_early = mutation::is(Mutation::OldIndexFirst);
+                let stage = if is_early { &mut writes.inserts } else { &mut writes.deletions };
+                stage.push(delete(table, key, clustering, timestamp_us));
             }
         }
         for (due_us, fate) in &work {
