@@ -1,6 +1,7 @@
 //! Resuming: the fold at the checkpoint, after checking that the log is the one the views were built from.
 
 use tidewheel_engine::Fold;
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{RecordHeaders, TopicPartition};
 
 use super::{OwnerError, OwnerOptions};
@@ -11,7 +12,7 @@ pub(super) async fn fold(options: &OwnerOptions, place: &TopicPartition) -> Resu
         return Ok(Fold::new(place.partition));
     };
     let offset = resume.control.next_offset - 1;
-    if offset >= 0 {
+    if offset >= 0 && !mutation::is(Mutation::CheckpointUnverified) {
         let expected = resume.control.last_event_id;
         let found = match options.log.read(place, offset, 1).await {
             Ok(records) => records.into_iter().next(),
