@@ -5,6 +5,7 @@
 pub mod code;
 pub mod document;
 pub mod manifest;
+pub mod mutation;
 pub mod source;
 pub mod tree;
 pub mod wall;
@@ -23,6 +24,8 @@ pub const RULES: &[(&str, Rule)] = &[
     ("pure rooms name no clock, randomness, runtime or unordered map", wall::purity),
     ("members have a description and the workspace's lints", manifest::members),
     ("release builds keep overflow checks", manifest::release_profile),
+    ("no build but a test's can switch a rule off", mutation::only_in_tests),
+    ("every switch has a test in docs/reliability.md", mutation::every_switch_has_a_test),
     ("paths in documents exist", document::paths_exist),
     ("ARCHITECTURE.md names every room", document::rooms_are_named),
     ("the index of decisions is complete", document::decision_index),
