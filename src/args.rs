@@ -1,11 +1,15 @@
 //! The command line. What each command does is in `commands`.
 
+mod bench;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use tidewheel::config::{Layer, Sources};
 use tidewheel_schemas::{Name, RunId};
+
+pub use self::bench::{BenchCommand, LoadArguments};
 
 const EXIT_CODES: &str = "Exit codes: 0 it was done; 1 it failed, or the run it is about did; 2 the command line or \
                           the configuration is wrong; 3 no server answers; 4 there is no such thing.";
@@ -36,6 +40,9 @@ pub enum Command {
     /// Show the schemas of the records in the log.
     #[command(subcommand)]
     Schemas(SchemasCommand),
+    /// Load a server and report rate, latencies and what it cost.
+    #[command(subcommand)]
+    Bench(BenchCommand),
 }
 
 /// The configuration, as far as flags give it. Every setting can also be in the file or the environment.

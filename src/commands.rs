@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod bench;
 mod demo;
 mod dev;
 mod health;
@@ -19,5 +20,6 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Status(arguments) => status::run(&arguments).await,
         Command::Health(arguments) => health::run(&arguments).await,
         Command::Schemas(command) => schemas::run(&command),
+        Command::Bench(command) => bench::run(command).await,
     }
 }

@@ -1,0 +1,95 @@
+//! `tidewheel bench`: load, and what was measured. The load itself is in `bench/`.
+
+use std::convert::Infallible;
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tidewheel_bench::http::{Connection, HttpError};
+use tidewheel_bench::load::LoadError;
+use tidewheel_bench::process::Usage;
+use tidewheel_bench::target::Target;
+
+use crate::args::{BenchCommand, LoadArguments};
+use crate::failure::Failure;
+use crate::output::print;
+
+/// Measures. Fails, after the report, if any operation failed.
+pub async fn run(command: BenchCommand) -> Result<(), Failure> {
+    let (workload, arguments) = command.parts();
+    let target = reach(&arguments).await?;
+    let loading = workload.run(&target, arguments.plan(), arguments.payload_bytes as usize);
+    let report = tokio::select! {
+        report = loading => report.map_err(failure)?,
+        never = show(arguments.warm_up + arguments.duration) => match never {},
+        _ = tokio::signal::ctrl_c() => {
+            return Err(Failure::Failed("stopped before the end; nothing was measured".to_owned()));
+        }
+    };
+    if arguments.json {
+        let json = serde_json::to_string(&report).map_err(|error| Failure::Failed(error.to_string()))?;
+        print(&json)?;
+    } else {
+        print(report.to_string().trim_end())?;
+    }
+    match report.error_count() {
+        0 if report.operations > 0 => Ok(()),
+        0 => Err(Failure::Failed("no operation ended within the measurement; make it longer".to_owned())),
+        failed => Err(Failure::Failed(format!("{failed} operations failed"))),
+    }
+}
+
+/// A server that is not there must be told at once, not counted.
+async fn reach(arguments: &LoadArguments) -> Result<Target, Failure> {
+    if let Some(id) = arguments.pid
+        && Usage::of_process(id).is_none()
+    {
+        return Err(Failure::Usage(format!("--pid {id}: there is no such process, or this is not Linux")));
+    }
+    let target = Target::tidewheel(&arguments.server).map_err(|error| Failure::Usage(error.to_string()))?;
+    match Connection::new(target.server()).send(&target.server().get("/health/ready")).await {
+        Ok(_) => Ok(target),
+        Err(error @ (HttpError::Connection { .. } | HttpError::Timeout { .. })) => {
+            Err(Failure::Unreachable(format!(
+                "{} does not answer ({error}); start a node with `tidewheel dev` or name another with --server",
+                arguments.server
+            )))
+        }
+        Err(error @ (HttpError::Malformed { .. } | HttpError::Address { .. })) => {
+            Err(Failure::Failed(error.to_string()))
+        }
+    }
+}
+
+fn failure(error: LoadError) -> Failure {
+    match error {
+        LoadError::Plan(what) => Failure::Usage(what),
+        LoadError::Start(_) | LoadError::Ended => Failure::Failed(error.to_string()),
+    }
+}
+
+/// Shows on a terminal how far the load is; never ends.
+async fn show(length: Duration) -> Infallible {
+    if !io::stderr().is_terminal() {
+        return std::future::pending().await;
+    }
+    let bar = ProgressBar::new(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {elapsed}") {
+        bar.set_style(style);
+    }
+    // Dropped with this future, it leaves the line empty.
+    let bar = Cleared(bar);
+    let mut second = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        second.tick().await;
+        bar.0.inc(500);
+    }
+}
+
+struct Cleared(ProgressBar);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
