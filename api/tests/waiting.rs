@@ -265,3 +265,52 @@ proptest! {
         prop_assert!(waiting.is_empty());
     }
 }
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Wakes(std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for Wakes {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// How often a future that waits is woken by what `meanwhile` does.
+fn wakes(future: impl Future, meanwhile: impl FnOnce()) -> usize {
+    let wakes = std::sync::Arc::new(Wakes::default());
+    let waker = Waker::from(std::sync::Arc::clone(&wakes));
+    assert!(std::pin::pin!(future).poll(&mut Context::from_waker(&waker)).is_pending());
+    meanwhile();
+    wakes.0.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[test]
+fn who_waits_for_the_end_is_woken_by_nothing_before_it() {
+    let (waiting, mut world) = (Waiting::new(1), World::new());
+    let (mut verdict, mut follower) = (waiting.expect(event_id(1)), waiting.follow(run_id(1)));
+    let start = world.start(1, run_id(1));
+    let accepted = || waiting.publish(std::slice::from_ref(&start));
+    assert_eq!(wakes(verdict.at_unless_accepted(start.offset), accepted), 0);
+    assert_eq!(now(verdict.at_unless_accepted(start.offset)), None);
+    assert_eq!(now(verdict.at(start.offset)).unwrap().verdict, Verdict::Accepted);
+
+    let state = RunStateChanged { location: Location::top(1), state: Payload::json("1") };
+    let step = world.engine(run_id(1), state.into());
+    let end = world.complete(run_id(1));
+    assert_eq!(wakes(follower.settled(), || waiting.publish(&[step])), 0);
+    assert_eq!(wakes(follower.settled(), || waiting.publish(&[end])), 1);
+    assert_eq!(now(follower.settled()).unwrap().run.status, RunStatus::Completed);
+}
+
+#[test]
+fn who_waits_for_the_end_is_woken_when_the_record_is_not_accepted() {
+    let (waiting, mut world) = (Waiting::new(1), World::new());
+    let first = world.start(1, run_id(1));
+    waiting.publish(&[first]);
+    let mut verdict = waiting.expect(event_id(1));
+    let second = world.start(1, run_id(1));
+    let offset = second.offset;
+    assert_eq!(wakes(verdict.at_unless_accepted(offset), || waiting.publish(&[second])), 1);
+    assert_eq!(now(verdict.at_unless_accepted(offset)).unwrap().verdict, Verdict::Duplicate(Ok(())));
+}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use futures::FutureExt;
-use tidewheel_api::waiting::Outcome;
+use tidewheel_api::waiting::{Follower, Outcome};
 use tidewheel_api::{Code, Problem, RunAnswer};
 use tidewheel_engine::{RunHeader, Verdict};
 use tidewheel_log::LogError;
@@ -68,7 +68,15 @@ impl Ingest {
     }
 
     /// Appends one record and waits for the fold's verdict on it until `deadline`.
-    pub(crate) async fn submit(&self, prepared: Prepared, deadline: Instant) -> Result<Judged, Problem> {
+    ///
+    /// With a `follower` of the run an accepted record is told of once the run has settled, the deadline has passed
+    /// or the node stops: its request has nothing to say before, and each time it is woken costs.
+    pub(crate) async fn submit(
+        &self,
+        prepared: Prepared,
+        deadline: Instant,
+        follower: Option<&mut Follower>,
+    ) -> Result<Judged, Problem> {
         let partition = prepared.partition;
         self.position(partition, 0)?;
         let began = Instant::now();
@@ -81,6 +89,14 @@ impl Ingest {
         })?;
         self.0.meters.appended.increment(1);
         self.0.meters.append_seconds.record(began.elapsed());
+        if let Some(follower) = follower {
+            tokio::select! {
+                biased;
+                _ = waiter.at_unless_accepted(offset) => {}
+                _ = timeout_at(deadline.into(), follower.settled()) => {}
+                () = self.0.settings.stopping.cancelled() => {}
+            }
+        }
         let outcome = timeout_at(deadline.into(), waiter.at(offset)).await.ok();
         match &outcome {
             Some(outcome) => {

@@ -108,4 +108,9 @@ impl<V> Slot<V> {
     pub(super) fn read<T>(&self, read: impl FnOnce(&V) -> T) -> T {
         read(&self.0.lock().value)
     }
+
+    /// Changes the slot without telling its waiter, who calls this.
+    pub(super) fn change(&self, change: impl FnOnce(&mut V)) {
+        change(&mut self.0.lock().value);
+    }
 }

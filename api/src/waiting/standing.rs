@@ -34,6 +34,8 @@ pub(super) struct Watched {
     newest: Option<Standing>,
     /// How often there was news.
     count: u64,
+    /// The follower waits for the end alone: anything before it is kept and not worth waking for.
+    until_settled: bool,
 }
 
 /// The change whose followers a transition is for.
@@ -52,9 +54,10 @@ impl Watched {
             _ => None,
         });
         let (partition, offset, run) = (transition.partition, transition.offset, Arc::clone(&change.after));
+        let wake = !self.until_settled || is_settled(&run);
         self.newest = Some(Standing { partition, offset, run, output });
         self.count += 1;
-        true
+        wake
     }
 }
 
@@ -76,6 +79,7 @@ impl Follower {
     /// Waits for a record that touched the run since the last call, and returns how the newest one left it.
     pub async fn next(&mut self) -> Standing {
         let seen = self.seen;
+        self.slot.change(|watched| watched.until_settled = false);
         let news = |watched: &Watched| watched.newest.clone().filter(|_| watched.count > seen);
         let (standing, count) =
             self.slot.until(|watched| news(watched).map(|standing| (standing, watched.count))).await;
@@ -85,6 +89,7 @@ impl Follower {
 
     /// Waits until the run has ended or is parked (see [`is_settled`]): how the newest record left it.
     pub async fn settled(&mut self) -> Standing {
+        self.slot.change(|watched| watched.until_settled = true);
         self.slot.until(|watched| watched.newest.clone().filter(|standing| is_settled(&standing.run))).await
     }
 

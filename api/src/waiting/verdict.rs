@@ -21,7 +21,11 @@ pub struct Outcome {
 
 /// Outcomes of one event id in offset order, at most [`OUTCOMES_MAX`].
 #[derive(Default)]
-pub(super) struct Verdicts(Vec<Outcome>);
+pub(super) struct Verdicts {
+    outcomes: Vec<Outcome>,
+    /// The waiter waits for something else once the record is accepted, so that is not worth waking for.
+    unless_accepted: bool,
+}
 
 /// Enough for requests that race with one event id; of more, the oldest are forgotten, which
 /// [`VerdictWaiter::at`] allows for.
@@ -34,15 +38,19 @@ pub(super) fn told_by(transition: &Transition) -> Option<EventId> {
 
 impl Verdicts {
     pub(super) fn take(&mut self, transition: &Transition) -> bool {
-        if self.0.len() >= OUTCOMES_MAX {
-            self.0.remove(0);
+        if self.outcomes.len() >= OUTCOMES_MAX {
+            self.outcomes.remove(0);
         }
-        self.0.push(Outcome {
+        self.outcomes.push(Outcome {
             offset: transition.offset,
             verdict: transition.verdict,
             run: transition.run.as_ref().map(|change| Arc::clone(&change.after)),
         });
-        true
+        !self.unless_accepted || transition.verdict != Verdict::Accepted
+    }
+
+    fn at(&self, offset: i64) -> Option<&Outcome> {
+        self.outcomes.iter().find(|outcome| outcome.offset >= offset)
     }
 }
 
@@ -64,7 +72,16 @@ impl VerdictWaiter {
     /// Requests that race with one event id append it more than once; each is told of its own record. Should that
     /// one be forgotten among very many, the next record of the same event says the same: it is a duplicate.
     pub async fn at(&mut self, offset: i64) -> Outcome {
-        self.slot.until(|verdicts| verdicts.0.iter().find(|outcome| outcome.offset >= offset).cloned()).await
+        self.slot.change(|verdicts| verdicts.unless_accepted = false);
+        self.slot.until(|verdicts| verdicts.at(offset).cloned()).await
+    }
+
+    /// As [`Self::at`], but never resolves if the record is accepted: for who waits for what comes of it, beside
+    /// which the acceptance is no news.
+    pub async fn at_unless_accepted(&mut self, offset: i64) -> Outcome {
+        self.slot.change(|verdicts| verdicts.unless_accepted = true);
+        let not_accepted = |outcome: &&Outcome| outcome.verdict != Verdict::Accepted;
+        self.slot.until(|verdicts| verdicts.at(offset).filter(not_accepted).cloned()).await
     }
 }
 

@@ -141,7 +141,7 @@ async fn answer(
     let prepared = ingest.prepare(&asker, run_id, command.verb(), &event)?;
     let event_id = prepared.event_id;
     let patience = asked.parameters.timeout.map_or(ingest.0.settings.verdict_timeout, |timeout| timeout.0);
-    let judged = ingest.submit(prepared, Instant::now() + patience).await?;
+    let judged = ingest.submit(prepared, Instant::now() + patience, None).await?;
     let position = judged.position;
     let Some(outcome) = judged.outcome else {
         let answer = CommandAnswer { run_id, event_id, outcome: "pending", status: None, position };

@@ -97,8 +97,8 @@ pub async fn start(
     let run_id = prepared.run_id;
     let deadline = Instant::now() + parameters.wait.map_or(ingest.0.settings.verdict_timeout, |wait| wait.0);
     // Before the append, so that no end is missed.
-    let follower = parameters.wait.map(|_| ingest.0.waiting.follow(run_id));
-    let judged = ingest.submit(prepared, deadline).await?;
+    let mut follower = parameters.wait.map(|_| ingest.0.waiting.follow(run_id));
+    let judged = ingest.submit(prepared, deadline, follower.as_mut()).await?;
     let position = judged.position;
     let Some(outcome) = judged.outcome else {
         return Ok(json(StatusCode::ACCEPTED, &PendingAnswer::new(run_id, position)));
