@@ -29,6 +29,10 @@ demo *arguments:
 dev *arguments:
     cargo run --release -- dev {{ arguments }}
 
+# Tidewheel and Restate under the same load, alternating (needs npm); arguments go to the comparison
+peers *arguments:
+    cargo run --release -p tidewheel-bench --bin peers -- {{ arguments }}
+
 # Licences, advisories and banned crates (needs cargo-deny)
 deny:
     cargo deny check
