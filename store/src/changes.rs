@@ -111,10 +111,13 @@ impl Change<'_> {
 }
 
 /// The rule of this file switched off, for tests that must notice.
+#[cfg(feature = "mutation")]
 fn older_wins() -> bool {
-    #[cfg(feature = "mutation")]
-    return tidewheel_schemas::mutation::is(tidewheel_schemas::mutation::Mutation::OlderWriteWins);
-    #[cfg(not(feature = "mutation"))]
+    tidewheel_schemas::mutation::is(tidewheel_schemas::mutation::Mutation::OlderWriteWins)
+}
+
+#[cfg(not(feature = "mutation"))]
+const fn older_wins() -> bool {
     false
 }
 
