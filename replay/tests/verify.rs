@@ -123,7 +123,7 @@ impl History {
                     let transition = fold.apply(record).unwrap();
                     chunk.add(&[transition], fold.control(), &live);
                 }
-                store.write(GENERATION, chunk.finish(&mut live, true).writes).await.unwrap();
+                store.write(GENERATION, &chunk.finish(&mut live, true).writes).await.unwrap();
             }
         }
         (self.views_in(Arc::clone(&store)), store)
@@ -158,7 +158,7 @@ async fn planted(
                 columns: Some(row.columns),
             });
             let writes = WriteSet { inserts: inserts.collect(), ..WriteSet::default() };
-            copy.write(GENERATION, writes).await.unwrap();
+            copy.write(GENERATION, &writes).await.unwrap();
         }
     }
     Arc::new(copy)

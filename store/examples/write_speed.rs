@@ -79,7 +79,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let begun = Instant::now();
         preparing += begun - prepared;
         let before = thread_times();
-        store.write(Generation(1), writes).await?;
+        store.write(Generation(1), &writes).await?;
         let elapsed = begun.elapsed();
         let after = thread_times();
         busy += after.0 - before.0;

@@ -108,8 +108,8 @@ impl StateStore for EmbeddedStore {
         self.drop_rows(generation)
     }
 
-    async fn write(&self, generation: Generation, writes: WriteSet) -> Result<(), StoreError> {
-        self.write_set(generation, &writes)
+    async fn write(&self, generation: Generation, writes: &WriteSet) -> Result<(), StoreError> {
+        self.write_set(generation, writes)
     }
 
     async fn get(

@@ -127,7 +127,7 @@ pub trait StateStore: Send + Sync + 'static {
     async fn drop_generation(&self, generation: Generation) -> Result<(), StoreError>;
 
     /// Writes a chunk in the order of its stages.
-    async fn write(&self, generation: Generation, writes: WriteSet) -> Result<(), StoreError>;
+    async fn write(&self, generation: Generation, writes: &WriteSet) -> Result<(), StoreError>;
 
     /// One row; `None` if it does not exist.
     async fn get(

@@ -86,9 +86,9 @@ impl StateStore for MemoryStore {
         Ok(())
     }
 
-    async fn write(&self, generation: Generation, writes: WriteSet) -> Result<(), StoreError> {
+    async fn write(&self, generation: Generation, writes: &WriteSet) -> Result<(), StoreError> {
         let mut state = self.state.write();
-        let changes = Changes::of(&writes, |table| state.catalog.require(generation, table))?;
+        let changes = Changes::of(writes, |table| state.catalog.require(generation, table))?;
         for change in changes.iter() {
             let table = state.tables.entry((generation, change.table)).or_default();
             let wins = table

@@ -86,7 +86,7 @@ impl Model {
         let rows = rows(&self.store);
         while self.number < number {
             self.number += 1;
-            block_on(self.store.write(GENERATION, numbered(self.number))).expect("write");
+            block_on(self.store.write(GENERATION, &numbered(self.number))).expect("write");
         }
         if number == 0 { rows } else { self::rows(&self.store) }
     }
@@ -101,7 +101,7 @@ fn child_that_is_killed() {
     let mut number = counted(&store);
     loop {
         number += 1;
-        block_on(store.write(GENERATION, numbered(number))).expect("write");
+        block_on(store.write(GENERATION, &numbered(number))).expect("write");
         println!("acknowledged {number}");
     }
 }

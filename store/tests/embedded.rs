@@ -31,8 +31,8 @@ async fn a_reopened_store_holds_what_was_written() {
         store.create_tables(GENERATION, &[&ENTITY, &INDEX]).await.expect("create");
         let writes =
             live(vec![header(1, 8, Some(1)), part(1, 0, 8, Some("kept")), part(1, 1, 8, Some("gone"))]);
-        store.write(GENERATION, writes).await.expect("write");
-        store.write(GENERATION, live(vec![part(1, 1, 80, None)])).await.expect("write");
+        store.write(GENERATION, &writes).await.expect("write");
+        store.write(GENERATION, &live(vec![part(1, 1, 80, None)])).await.expect("write");
     }
     let store = open(root.path());
     assert_eq!(
@@ -40,9 +40,9 @@ async fn a_reopened_store_holds_what_was_written() {
         2,
         "the tables are known without creating them"
     );
-    store.write(GENERATION, live(vec![part(1, 1, 72, Some("late"))])).await.expect("write");
+    store.write(GENERATION, &live(vec![part(1, 1, 72, Some("late"))])).await.expect("write");
     assert_eq!(dump(&store, GENERATION, &ENTITY).await.len(), 2, "deletions and marks are known too");
-    store.write(GENERATION, live(vec![entry("a", 1, 1, "n", 88, true)])).await.expect("write");
+    store.write(GENERATION, &live(vec![entry("a", 1, 1, "n", 88, true)])).await.expect("write");
     assert_eq!(dump(&store, GENERATION, &INDEX).await.len(), 1);
 }
 

@@ -67,7 +67,7 @@ fn state_after(
 ) -> Vec<tidewheel_store::Row> {
     block_on(store.create_tables(generation, &[&ENTITY])).expect("create");
     for set in sets {
-        block_on(store.write(generation, (*set).clone())).expect("write");
+        block_on(store.write(generation, &(*set).clone())).expect("write");
     }
     block_on(dump(store, generation, &ENTITY))
 }

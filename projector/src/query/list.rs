@@ -250,7 +250,7 @@ impl Reads {
         }
         if !left_behind.is_empty() {
             let writes = WriteSet { deletions: left_behind, ..WriteSet::default() };
-            views.store().write(views.generation(), writes).await?;
+            views.store().write(views.generation(), &writes).await?;
         }
         Ok((found, last.filter(|_| !ended)))
     }

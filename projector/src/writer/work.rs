@@ -157,7 +157,7 @@ impl Worker {
             }
             let finished = chunk.finish(&mut partition.live, self.options.atomic);
             let (began, rows) = (Instant::now(), finished.writes.iter().count());
-            write_until_done(&self.views, finished.writes, &self.meters, &mut self.stopping).await?;
+            write_until_done(&self.views, &finished.writes, &self.meters, &mut self.stopping).await?;
             self.meters.written(finished.records, rows, began, opened);
             for row in &finished.parked {
                 self.meters.parked.increment(1);
@@ -193,14 +193,14 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
 /// once more and gives up, since a process that cannot end helps nobody and what is missing is still in the log.
 async fn write_until_done(
     views: &Views,
-    writes: WriteSet,
+    writes: &WriteSet,
     meters: &Meters,
     stopping: &mut watch::Receiver<bool>,
 ) -> Result<(), StoreError> {
     let mut backoff = BACKOFF_MIN;
     loop {
         let last = *stopping.borrow() || stopping.has_changed().is_err();
-        match views.store().write(views.generation(), writes.clone()).await {
+        match views.store().write(views.generation(), writes).await {
             Ok(()) => return Ok(()),
             Err(StoreError::Unavailable(reason)) if !last => {
                 meters.retries.increment(1);

@@ -111,7 +111,7 @@ fn a_torn_load_is_refused() {
         let part = views.store().scan(GENERATION, &runs::TABLE, &scan).await.unwrap().rows.remove(0);
         let lost = Write { table: &runs::TABLE, key: part.key, timestamp_us: i64::MAX, columns: None };
         let writes = WriteSet { deletions: vec![lost], ..WriteSet::default() };
-        views.store().write(GENERATION, writes).await.unwrap();
+        views.store().write(GENERATION, &writes).await.unwrap();
         let error = views.load_run(run_id(1)).await.unwrap_err();
         assert!(error.to_string().contains("rebuild this run"), "{error}");
         assert!(!error.is_transient());

@@ -47,7 +47,7 @@ proptest! {
             let mut live = Live::default();
             let mut chunk = Chunk::new(Control::new(0));
             chunk.add(&world.transitions[..first], &world.controls[first - 1], &live);
-            cut.store().write(GENERATION, chunk.finish(&mut live, false).writes).await.unwrap();
+            cut.store().write(GENERATION, &chunk.finish(&mut live, false).writes).await.unwrap();
             let mut chunk = Chunk::new(world.controls[first - 1].clone());
             chunk.add(&world.transitions[first..crash], &world.controls[crash - 1], &live);
             let WriteSet { source, inserts, entities, deletions, .. } = chunk.finish(&mut live, false).writes;
@@ -59,7 +59,7 @@ proptest! {
                 deletions: stages.next().unwrap_or_default(),
                 checkpoints: Vec::new(),
             };
-            cut.store().write(GENERATION, reached).await.unwrap();
+            cut.store().write(GENERATION, &reached).await.unwrap();
 
             let checkpoint = cut.checkpoint(0).await.unwrap().expect("a checkpoint");
             let mut live = Live::load(&cut, &checkpoint).await.unwrap();
@@ -68,7 +68,7 @@ proptest! {
                 let end = (at + lengths.next().unwrap_or(1_000)).min(world.transitions.len());
                 let mut chunk = Chunk::new(world.controls[at - 1].clone());
                 chunk.add(&world.transitions[at..end], &world.controls[end - 1], &live);
-                cut.store().write(GENERATION, chunk.finish(&mut live, false).writes).await.unwrap();
+                cut.store().write(GENERATION, &chunk.finish(&mut live, false).writes).await.unwrap();
                 at = end;
             }
             prop_assert_eq!(all_rows(&whole).await, all_rows(&cut).await);

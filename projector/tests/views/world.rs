@@ -268,7 +268,7 @@ pub async fn project(views: &Views, world: &World, lengths: &[usize], atomic: bo
         chunk.add(&world.transitions[at..end], &world.controls[end - 1], &live);
         let finished = chunk.finish(&mut live, atomic);
         control = finished.checkpoint.control.clone();
-        views.store().write(GENERATION, finished.writes).await.unwrap();
+        views.store().write(GENERATION, &finished.writes).await.unwrap();
         at = end;
     }
 }

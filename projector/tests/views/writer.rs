@@ -104,7 +104,7 @@ impl StateStore for Flaky {
         self.store.drop_generation(generation).await
     }
 
-    async fn write(&self, generation: Generation, writes: WriteSet) -> Result<(), StoreError> {
+    async fn write(&self, generation: Generation, writes: &WriteSet) -> Result<(), StoreError> {
         let left = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if left.is_ok() {
             return Err(self.error.clone());

@@ -41,7 +41,7 @@ pub(super) async fn partition(
             let mut chunk = Chunk::new(fold.control().clone());
             let transition = fold.apply(record)?;
             chunk.add(std::slice::from_ref(&transition), fold.control(), &live);
-            expected.write(views.generation, chunk.finish(&mut live, false).writes).await?;
+            expected.write(views.generation, &chunk.finish(&mut live, false).writes).await?;
             offset = record.offset + 1;
             report.records += 1;
         }

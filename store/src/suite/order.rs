@@ -18,7 +18,7 @@ pub async fn equal_timestamps_follow_the_tie_rule(store: &dyn StateStore) {
             let generation = Generation((number * 2 + order) as u32);
             store.create_tables(generation, &[&ENTITY]).await.expect("create");
             for write in writes {
-                store.write(generation, set(vec![write.clone()])).await.expect("write");
+                store.write(generation, &set(vec![write.clone()])).await.expect("write");
             }
             states.push(dump(store, generation, &ENTITY).await);
         }
@@ -39,21 +39,21 @@ pub async fn a_late_older_write_does_not_bring_a_row_back(store: &dyn StateStore
                 let of = |source, write| WriteSet { source, ..set(vec![write]) };
                 if put_first {
                     let put = of(deleter, entry("a", 1, 1, "n", 8, true));
-                    store.write(generation, put).await.expect("put");
+                    store.write(generation, &put).await.expect("put");
                 }
                 let deletion = of(deleter, entry("a", 1, 1, "n", 80, false));
-                store.write(generation, deletion).await.expect("delete");
+                store.write(generation, &deletion).await.expect("delete");
                 // Other rows go on, so that the source's newest write is not the deletion.
                 let other = of(deleter, entry("a", 1, 2, "n", 800, true));
-                store.write(generation, other).await.expect("put");
+                store.write(generation, &other).await.expect("put");
                 for timestamp_us in [8, 72, 79, 80] {
                     let put = of(late, entry("a", 1, 1, "n", timestamp_us, true));
-                    store.write(generation, put).await.expect("late put");
+                    store.write(generation, &put).await.expect("late put");
                     let rows = dump(store, generation, &INDEX).await;
                     assert_eq!(rows.len(), 1, "{deleter:?} {late:?} {put_first} {timestamp_us}");
                 }
                 let put = of(late, entry("a", 1, 1, "n", 81, true));
-                store.write(generation, put).await.expect("newer put");
+                store.write(generation, &put).await.expect("newer put");
                 assert_eq!(dump(store, generation, &INDEX).await.len(), 2);
             }
         }
@@ -65,16 +65,16 @@ pub async fn a_late_older_write_does_not_bring_a_row_back(store: &dyn StateStore
 pub async fn a_source_that_goes_back_is_compared_with_what_is_stored(store: &dyn StateStore) {
     store.create_tables(GENERATION, &[&ENTITY]).await.expect("create");
     let live = |writes| WriteSet { source: Some(Source(3)), ..set(writes) };
-    store.write(GENERATION, live(vec![part(1, 0, 800, Some("newest"))])).await.expect("write");
+    store.write(GENERATION, &live(vec![part(1, 0, 800, Some("newest"))])).await.expect("write");
     store
-        .write(GENERATION, live(vec![part(1, 0, 80, Some("older")), part(1, 1, 88, Some("older"))]))
+        .write(GENERATION, &live(vec![part(1, 0, 80, Some("older")), part(1, 1, 88, Some("older"))]))
         .await
         .expect("write");
-    store.write(GENERATION, set(vec![part(1, 2, 8_000, Some("mended"))])).await.expect("write");
-    store.write(GENERATION, live(vec![part(1, 2, 1_600, Some("live"))])).await.expect("write");
-    store.write(GENERATION, live(vec![part(1, 2, 16_000, Some("live"))])).await.expect("write");
+    store.write(GENERATION, &set(vec![part(1, 2, 8_000, Some("mended"))])).await.expect("write");
+    store.write(GENERATION, &live(vec![part(1, 2, 1_600, Some("live"))])).await.expect("write");
+    store.write(GENERATION, &live(vec![part(1, 2, 16_000, Some("live"))])).await.expect("write");
     store
-        .write(GENERATION, live(vec![part(1, 1, 16_008, None), part(1, 0, 799, None)]))
+        .write(GENERATION, &live(vec![part(1, 1, 16_008, None), part(1, 0, 799, None)]))
         .await
         .expect("write");
     let rows = dump(store, GENERATION, &ENTITY).await;
@@ -97,7 +97,7 @@ pub async fn one_set_may_write_a_row_more_than_once(store: &dyn StateStore) {
             ],
             checkpoints: vec![entry("a", 1, 1, "deleted last", 12, true)],
         };
-        store.write(generation, writes).await.expect("write");
+        store.write(generation, &writes).await.expect("write");
         let rows = dump(store, generation, &INDEX).await;
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].key.clustering.as_ref().map(|key| key[2].clone()), Some(super::text("put last")));
@@ -134,7 +134,7 @@ pub async fn any_order_gives_the_same_rows(store: &dyn StateStore, seed: u64) {
             let size = (numbers.below(9) as usize + 1).min(rest.len());
             let source = (numbers.below(3) > 0).then_some(Source(0));
             let writes = WriteSet { source, ..set(rest[..size].to_vec()) };
-            store.write(generation, writes).await.expect("write");
+            store.write(generation, &writes).await.expect("write");
             rest = &rest[size..];
         }
         states.push(dump(store, generation, &ENTITY).await);

@@ -12,7 +12,7 @@ pub async fn paging_neither_loses_nor_repeats_rows(store: &dyn StateStore) {
     store.create_tables(GENERATION, &[&INDEX]).await.expect("create");
     let row = |offset: i64, timestamp_us, present| entry("bucket", 1, offset, "n", timestamp_us, present);
     let still: Vec<Write> = (0..60).map(|offset| row(offset * 10, 8, true)).collect();
-    store.write(GENERATION, set(still)).await.expect("write");
+    store.write(GENERATION, &set(still)).await.expect("write");
     let mut numbers = Numbers(2);
     let mut timestamp_us = 8;
     for reverse in [false, true] {
@@ -34,7 +34,7 @@ pub async fn paging_neither_loses_nor_repeats_rows(store: &dyn StateStore) {
                 if let Some(last) = read.last().filter(|last| **last % 10 != 0) {
                     changes.push(row(*last, timestamp_us + 1, false));
                 }
-                store.write(GENERATION, set(changes)).await.expect("write");
+                store.write(GENERATION, &set(changes)).await.expect("write");
                 match page.next {
                     Some(next) => scan.after = Some(next),
                     None => break,
@@ -59,7 +59,7 @@ pub async fn large_rows_end_a_page_early(store: &dyn StateStore) {
             timestamp_us: 8,
             columns: Some(vec![Value::Null, Value::Null, Value::Null, large.clone(), Value::Null]),
         };
-        store.write(GENERATION, set(vec![write])).await.expect("write");
+        store.write(GENERATION, &set(vec![write])).await.expect("write");
     }
     let mut scan = everything(100);
     let page = store.scan(GENERATION, &PLAIN, &scan).await.expect("scan");
@@ -74,7 +74,7 @@ pub async fn cursors_of_other_places_are_refused(store: &dyn StateStore) {
     store.create_tables(GENERATION, &[&INDEX, &ENTITY]).await.expect("create");
     let mut writes: Vec<Write> = (0..5).map(|offset| entry("bucket", 1, offset, "n", 8, true)).collect();
     writes.extend((0..5).map(|slot| part(1, slot, 8, Some("part"))));
-    store.write(GENERATION, set(writes)).await.expect("write");
+    store.write(GENERATION, &set(writes)).await.expect("write");
     let scan = partition(vec![text("bucket")], 2);
     let cursor = store.scan(GENERATION, &INDEX, &scan).await.expect("scan").next.expect("a cursor");
     let of_table =

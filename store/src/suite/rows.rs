@@ -39,7 +39,7 @@ pub async fn written_rows_are_read_back(store: &dyn StateStore) {
         checkpoints: vec![plain(2, 13, Some(rows[2].clone())), plain(3, -13, Some(rows[3].clone()))],
         ..WriteSet::default()
     };
-    store.write(GENERATION, writes).await.expect("write");
+    store.write(GENERATION, &writes).await.expect("write");
     for (id, (columns, timestamp_us)) in rows.iter().zip([10, 11, 13, -13]).enumerate() {
         let key = plain(id as u8, 0, None).key;
         let row = store.get(GENERATION, &PLAIN, &key).await.expect("get").expect("a row");
@@ -48,21 +48,21 @@ pub async fn written_rows_are_read_back(store: &dyn StateStore) {
     let row = store.get(GENERATION, &ENTITY, &part(1, 0, 0, None).key).await.expect("get").expect("a row");
     assert_eq!(row.columns, [text("zero"), Value::Bool(true)]);
     assert_eq!(store.get(GENERATION, &ENTITY, &part(1, 1, 0, None).key).await.expect("get"), None);
-    store.write(GENERATION, WriteSet::default()).await.expect("an empty set");
+    store.write(GENERATION, &WriteSet::default()).await.expect("an empty set");
 }
 
 /// A deleted row is gone from gets and scans; a newer write brings it back.
 pub async fn deletions_remove_rows(store: &dyn StateStore) {
     store.create_tables(GENERATION, &[&ENTITY]).await.expect("create");
     store
-        .write(GENERATION, set(vec![part(1, 0, 8, Some("a")), part(1, 1, 8, Some("b"))]))
+        .write(GENERATION, &set(vec![part(1, 0, 8, Some("a")), part(1, 1, 8, Some("b"))]))
         .await
         .expect("write");
     let deletions = WriteSet { deletions: vec![part(1, 0, 16, None)], ..WriteSet::default() };
-    store.write(GENERATION, deletions).await.expect("delete");
+    store.write(GENERATION, &deletions).await.expect("delete");
     assert_eq!(store.get(GENERATION, &ENTITY, &part(1, 0, 0, None).key).await.expect("get"), None);
     assert_eq!(dump(store, GENERATION, &ENTITY).await.len(), 1);
-    store.write(GENERATION, set(vec![part(1, 0, 24, Some("c"))])).await.expect("write");
+    store.write(GENERATION, &set(vec![part(1, 0, 24, Some("c"))])).await.expect("write");
     assert_eq!(dump(store, GENERATION, &ENTITY).await.len(), 2);
 }
 
@@ -71,8 +71,8 @@ pub async fn deletions_remove_rows(store: &dyn StateStore) {
 pub async fn unknown_tables_are_refused(store: &dyn StateStore) {
     store.create_tables(GENERATION, &[&ENTITY]).await.expect("create");
     let unknown = |result: Result<(), StoreError>| matches!(result, Err(StoreError::UnknownTable { .. }));
-    assert!(unknown(store.write(GENERATION, set(vec![entry("a", 1, 1, "n", 8, true)])).await));
-    assert!(unknown(store.write(Generation(9), set(vec![part(1, 0, 8, Some("a"))])).await));
+    assert!(unknown(store.write(GENERATION, &set(vec![entry("a", 1, 1, "n", 8, true)])).await));
+    assert!(unknown(store.write(Generation(9), &set(vec![part(1, 0, 8, Some("a"))])).await));
     assert!(unknown(store.get(GENERATION, &PLAIN, &plain(0, 0, None).key).await.map(drop)));
     assert!(unknown(store.scan(Generation(9), &ENTITY, &super::everything(1)).await.map(drop)));
 
@@ -123,7 +123,7 @@ pub async fn unfit_rows_are_refused_and_nothing_is_written(store: &dyn StateStor
             checkpoints: vec![part(3, 0, 8, Some("after"))],
             ..WriteSet::default()
         };
-        let result = store.write(GENERATION, writes).await;
+        let result = store.write(GENERATION, &writes).await;
         assert!(
             matches!(result, Err(StoreError::Refused { table: of, .. }) if of == table),
             "{write:?}: {result:?}"
@@ -141,7 +141,7 @@ pub async fn unfit_rows_are_refused_and_nothing_is_written(store: &dyn StateStor
         with_key(vec![text(&"\0".repeat(KEY_BYTES_MAX - 20)), Value::Int(1)], clustering()),
     ];
     for write in fits {
-        store.write(GENERATION, set(vec![write.clone()])).await.expect("a row at the limit");
+        store.write(GENERATION, &set(vec![write.clone()])).await.expect("a row at the limit");
         let row = store.get(GENERATION, write.table, &write.key).await.expect("get").expect("a row");
         assert_eq!(Some(row.columns), write.columns);
     }
@@ -152,12 +152,12 @@ pub async fn columns_appended_later_read_as_null(store: &dyn StateStore) {
     store.create_tables(GENERATION, &[&PLAIN_BEFORE]).await.expect("create");
     let before = vec![Value::Bool(true), Value::Int(5)];
     let old = Write { table: &PLAIN_BEFORE, ..plain(1, 8, Some(before)) };
-    store.write(GENERATION, set(vec![old.clone()])).await.expect("write");
+    store.write(GENERATION, &set(vec![old.clone()])).await.expect("write");
     store.create_tables(GENERATION, &[&PLAIN]).await.expect("append columns");
     let row = store.get(GENERATION, &PLAIN, &old.key).await.expect("get").expect("a row");
     let extended = vec![Value::Bool(true), Value::Int(5), Value::Null, Value::Null, Value::Null];
     assert_eq!(row.columns, extended);
-    store.write(GENERATION, set(vec![plain(1, 8, Some(extended.clone()))])).await.expect("write");
+    store.write(GENERATION, &set(vec![plain(1, 8, Some(extended.clone()))])).await.expect("write");
     assert_eq!(dump(store, GENERATION, &PLAIN).await[0].columns, extended);
     store.create_tables(GENERATION, &[&PLAIN_BEFORE]).await.expect("an older binary");
     let row = store.get(GENERATION, &PLAIN_BEFORE, &old.key).await.expect("get").expect("a row");
@@ -171,11 +171,14 @@ pub async fn generations_do_not_see_each_other(store: &dyn StateStore) {
         store.create_tables(generation, &[&ENTITY, &INDEX]).await.expect("create");
     }
     let rows: Vec<Write> = (0..50).map(|slot| part(1, slot, 80, Some("left"))).collect();
-    store.write(left, set(rows)).await.expect("write");
-    store.write(left, set(vec![part(2, 0, 80, None), entry("a", 1, 1, "n", 80, true)])).await.expect("write");
+    store.write(left, &set(rows)).await.expect("write");
+    store
+        .write(left, &set(vec![part(2, 0, 80, None), entry("a", 1, 1, "n", 80, true)]))
+        .await
+        .expect("write");
     assert_eq!(dump(store, right, &ENTITY).await, []);
     store
-        .write(right, set(vec![part(1, 0, 8, Some("right")), part(2, 0, 8, Some("right"))]))
+        .write(right, &set(vec![part(1, 0, 8, Some("right")), part(2, 0, 8, Some("right"))]))
         .await
         .expect("write");
     assert_eq!(dump(store, right, &ENTITY).await.len(), 2);
@@ -185,13 +188,13 @@ pub async fn generations_do_not_see_each_other(store: &dyn StateStore) {
     store.drop_generation(left).await.expect("drop again");
     let result = store.get(left, &ENTITY, &part(1, 0, 0, None).key).await;
     assert!(matches!(result, Err(StoreError::UnknownTable { generation: 1, .. })), "{result:?}");
-    let result = store.write(left, set(vec![part(1, 0, 88, Some("late"))])).await;
+    let result = store.write(left, &set(vec![part(1, 0, 88, Some("late"))])).await;
     assert!(matches!(result, Err(StoreError::UnknownTable { .. })), "{result:?}");
     assert_eq!(dump(store, right, &ENTITY).await.len(), 2);
 
     store.create_tables(left, &[&ENTITY, &INDEX]).await.expect("make anew");
     assert_eq!(dump(store, left, &ENTITY).await, []);
     assert_eq!(dump(store, left, &INDEX).await, []);
-    store.write(left, set(vec![part(2, 0, 8, Some("anew"))])).await.expect("write");
+    store.write(left, &set(vec![part(2, 0, 8, Some("anew"))])).await.expect("write");
     assert_eq!(dump(store, left, &ENTITY).await.len(), 1, "deletions go with their generation");
 }

@@ -21,7 +21,7 @@ fn names(rows: &[Row]) -> Vec<String> {
 pub async fn static_rows_stand_apart(store: &dyn StateStore) {
     store.create_tables(GENERATION, &[&ENTITY]).await.expect("create");
     let writes = vec![header(1, 8, Some(4)), part(1, -1, 8, Some("part")), header(2, 8, Some(5))];
-    store.write(GENERATION, set(writes)).await.expect("write");
+    store.write(GENERATION, &set(writes)).await.expect("write");
     let row = store.get(GENERATION, &ENTITY, &header(1, 0, None).key).await.expect("get").expect("a row");
     assert_eq!(row.columns, [Value::Int(4)]);
     for reverse in [false, true] {
@@ -33,7 +33,7 @@ pub async fn static_rows_stand_apart(store: &dyn StateStore) {
     let statics: Vec<bool> =
         dump(store, GENERATION, &ENTITY).await.iter().map(|row| row.key.clustering.is_none()).collect();
     assert_eq!(statics, [true, false, true]);
-    store.write(GENERATION, set(vec![header(1, 16, None)])).await.expect("delete");
+    store.write(GENERATION, &set(vec![header(1, 16, None)])).await.expect("delete");
     assert_eq!(dump(store, GENERATION, &ENTITY).await.len(), 2, "deleting the static row leaves the parts");
 }
 
@@ -46,7 +46,7 @@ pub async fn ranges_take_prefixes(store: &dyn StateStore) {
             writes.extend(["", "a", "b"].map(|name| entry("bucket", day, offset, name, 8, true)));
         }
     }
-    store.write(GENERATION, set(writes)).await.expect("write");
+    store.write(GENERATION, &set(writes)).await.expect("write");
     let day = |day| Some(vec![Value::Int(day)]);
     let offset = |day, offset| Some(vec![Value::Int(day), Value::Int(offset)]);
     let second = ["2/2/b", "2/2/a", "2/2/", "2/1/b", "2/1/a", "2/1/"];
@@ -120,7 +120,7 @@ pub async fn rows_come_in_the_order_of_their_keys(store: &dyn StateStore) {
         timestamp_us: 8,
         columns: Some(vec![]),
     });
-    store.write(GENERATION, set(writes.collect())).await.expect("write");
+    store.write(GENERATION, &set(writes.collect())).await.expect("write");
     keys.sort_by(|left, right| {
         let columns = EVERY_KEY.clustering_key.iter();
         let mut orders =
@@ -150,7 +150,7 @@ pub async fn a_whole_table_lists_every_row_once(store: &dyn StateStore) {
     }
     let mut expected: Vec<RowKey> = writes[1..].iter().map(|write| write.key.clone()).collect();
     expected.sort();
-    store.write(GENERATION, set(writes)).await.expect("write");
+    store.write(GENERATION, &set(writes)).await.expect("write");
     for limit in [1, 2, 7, 79, 80, 81] {
         let mut scan = everything(limit);
         let mut read = Vec::new();

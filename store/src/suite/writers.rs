@@ -28,7 +28,7 @@ pub async fn concurrent_writers_leave_the_newest_rows(store: SharedStore) {
             for chunk in order.chunks(13) {
                 let source = (numbers.below(2) == 0).then_some(Source(0));
                 let writes = WriteSet { source, ..set(chunk.to_vec()) };
-                block_on(store.write(GENERATION, writes)).expect("write");
+                block_on(store.write(GENERATION, &writes)).expect("write");
             }
         })
     });
@@ -41,7 +41,7 @@ pub async fn concurrent_writers_leave_the_newest_rows(store: SharedStore) {
                 let mut entities = vec![header(2, version * 8, Some(version))];
                 entities.extend((0..PARTS).map(|slot| part(2, slot, version * 8, Some(&body))));
                 let writes = WriteSet { source: Some(Source(1)), ..set(entities) };
-                block_on(store.write(GENERATION, writes)).expect("write");
+                block_on(store.write(GENERATION, &writes)).expect("write");
             }
         })
     };
