@@ -15,7 +15,7 @@ use tidewheel_engine::workflow::Workflows;
 use tidewheel_ingest::server::Limits;
 use tidewheel_ingest::state::VERDICT_TIMEOUT;
 use tidewheel_ingest::{Ingest, LogProducer, Settings};
-use tidewheel_log::SharedLog;
+use tidewheel_log::{SharedClock, SharedLog, SystemClock};
 use tidewheel_projector::query::{LogEnd, QueryOptions, Reads};
 use tidewheel_projector::{Projector, ProjectorOptions};
 use tidewheel_runtime::{OwnerOptions, Owners};
@@ -222,8 +222,9 @@ impl RunningNode {
             .map_err(|error| role("opening the log", error))??;
         let wiring = Arc::new(wiring);
         let topic = TopicFamily::WorkflowEvents.topic(&config.prefix, &config.datacenter);
+        let clock = SystemClock::shared();
         let process: Arc<str> = format!("tidewheel-{}", std::process::id()).into();
-        tidewheel_runtime::create_log(&wiring.log, &topic, config.partitions, &process)
+        tidewheel_runtime::create_log(&wiring.log, &topic, config.partitions, &process, &*clock)
             .await
             .map_err(|error| role("creating the log", error))?;
 
@@ -243,10 +244,16 @@ impl RunningNode {
             views: Arc::new(LocalViews { projector: projector.clone(), waiting: waiting.clone() }),
             steps_max: config.steps_max,
             active_max: config.runs_active_max / usize::try_from(config.partitions).unwrap_or(1).max(1),
+            clock: SharedClock::clone(&clock),
             shutdown: stop_owners.clone(),
         });
 
-        let producer = Arc::new(LogProducer::new(Arc::clone(&wiring.log), &topic, config.partitions));
+        let producer = Arc::new(LogProducer::with_clock(
+            Arc::clone(&wiring.log),
+            &topic,
+            config.partitions,
+            SharedClock::clone(&clock),
+        ));
         let stop_serving = CancellationToken::new();
         let namespaces = Namespaces::new(config.namespaces.iter().cloned());
         let ingest = Ingest::new(

@@ -2,11 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidewheel_log::{Appending, LogError, SharedLog};
+use tidewheel_log::{Appending, LogError, SharedClock, SharedLog, SystemClock};
 use tidewheel_schemas::{Event, LogId, NewRecord, Payload, RecordHeaders, Topic, TopicPartition, codec};
 
 /// What ingest needs of the node it runs in.
@@ -80,6 +79,7 @@ impl Drop for Room {
 /// A producer over a log. The node sets what only it knows: log ids, readiness and lag.
 pub struct LogProducer {
     log: SharedLog,
+    clock: SharedClock,
     on_the_way: Arc<OnTheWay>,
     partitions: Vec<(TopicPartition, OnceLock<LogId>)>,
     ready: AtomicBool,
@@ -87,13 +87,20 @@ pub struct LogProducer {
 }
 
 impl LogProducer {
-    /// Appends to `topic`, which has this many partitions. Not ready until [`Self::set_ready`].
+    /// Appends to `topic`, which has this many partitions, by the machine's clock. Not ready until
+    /// [`Self::set_ready`].
     pub fn new(log: SharedLog, topic: &Topic, partitions: u32) -> Self {
+        Self::with_clock(log, topic, partitions, SystemClock::shared())
+    }
+
+    /// As [`Self::new`], with time and randomness from `clock`.
+    pub fn with_clock(log: SharedLog, topic: &Topic, partitions: u32, clock: SharedClock) -> Self {
         let partitions = (0..partitions.max(1))
             .map(|partition| (TopicPartition::new(topic.clone(), partition), OnceLock::new()))
             .collect();
         Self {
             log,
+            clock,
             on_the_way: Arc::default(),
             partitions,
             ready: AtomicBool::new(false),
@@ -150,14 +157,11 @@ impl Producer for LogProducer {
     }
 
     fn now_us(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        self.clock.now_us()
     }
 
     fn random(&self) -> [u8; 16] {
-        // Version and variant of the UUID are not random, so two are mixed.
-        let (first, second) = (uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes());
-        std::array::from_fn(|index| first[index] ^ second[(index + 5) % 16])
+        self.clock.random_16()
     }
 
     fn ready(&self) -> bool {

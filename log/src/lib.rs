@@ -2,6 +2,7 @@
 //!
 //! What a record *is* is said in `schemas`; what it *does* in `engine`. Vendors are named in here only.
 
+pub mod clock;
 pub mod error;
 pub mod file;
 pub mod limits;
@@ -12,6 +13,7 @@ pub mod suite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use clock::{Clock, SharedClock, SystemClock};
 pub use error::LogError;
 pub use file::{Durability, FileLog, FileLogOptions};
 use futures::future::BoxFuture;

@@ -1,16 +1,17 @@
-//! The projector's thread: takes transitions from a bounded queue, closes chunks, writes them, tells how far the
-//! views are. What a chunk's rows are is said in `chunk`.
+//! The projector's worker, on a thread of its own or as a task: takes transitions from a bounded queue, closes chunks,
+//! writes them, tells how far the views are. What a chunk's rows are is said in `chunk`.
 
 mod progress;
 mod work;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidewheel_engine::{Control, Transition};
 use tidewheel_schemas::RunId;
 use tidewheel_store::StoreError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 pub use self::progress::Progress;
 use self::work::Worker;
@@ -140,6 +141,28 @@ impl Projector {
         partitions: u32,
         options: ProjectorOptions,
     ) -> Result<Self, ProjectorError> {
+        let (projector, worker) = Self::open(views, partitions, options).await?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ProjectorError::Thread(error.to_string()))?;
+        std::thread::Builder::new()
+            .name("projector".to_owned())
+            .spawn(move || runtime.block_on(worker))
+            .map_err(|error| ProjectorError::Thread(error.to_string()))?;
+        Ok(projector)
+    }
+
+    /// As [`Projector::start`], without a thread: the second value is the worker, which the caller runs wherever it
+    /// likes. Dropping it before it ends is a crash between two writes.
+    ///
+    /// # Errors
+    /// When the store fails or a checkpoint cannot be read.
+    pub async fn open(
+        views: Views,
+        partitions: u32,
+        options: ProjectorOptions,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), ProjectorError> {
         views.store().create_tables(views.generation(), TABLES).await?;
         let mut opened = Vec::new();
         for partition in 0..partitions {
@@ -156,15 +179,7 @@ impl Projector {
         let room = Arc::new(Semaphore::new(room_kib as usize));
         let worker =
             Worker::new(views.clone(), opened, progress.clone(), options, Arc::clone(&wake), failed, stopped);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| ProjectorError::Thread(error.to_string()))?;
-        std::thread::Builder::new()
-            .name("projector".to_owned())
-            .spawn(move || runtime.block_on(worker.run(queue)))
-            .map_err(|error| ProjectorError::Thread(error.to_string()))?;
-        Ok(Self(Arc::new(Shared {
+        let projector = Self(Arc::new(Shared {
             views,
             commands,
             room,
@@ -173,7 +188,8 @@ impl Projector {
             wake,
             failure,
             stopping,
-        })))
+        }));
+        Ok((projector, worker.run(queue)))
     }
 
     /// The views it writes.
@@ -248,6 +264,7 @@ impl Projector {
         self.0.wake.notify_one();
         let mut failure = self.0.failure.clone();
         tokio::select! {
+            biased;
             () = progress.reached(offset) => Ok(()),
             _ = failure.wait_for(Option::is_some) => Err(self.failure()),
             () = tokio::time::sleep(timeout) => {

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use tidewheel_engine::FOLD_VERSION;
-use tidewheel_log::{LogError, SharedLog};
+use tidewheel_log::{Clock, LogError, SharedLog};
 use tidewheel_schemas::event::LogCreated;
 use tidewheel_schemas::{Author, Entity, Envelope, EventId, LogId, Topic, TopicPartition, codec};
-
-use crate::clock;
 
 /// A log that cannot be created.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -30,6 +28,7 @@ pub async fn create_log(
     topic: &Topic,
     partitions: u32,
     process: &Arc<str>,
+    clock: &dyn Clock,
 ) -> Result<(), CreateError> {
     log.create_topic(topic, partitions).await?;
     for partition in 0..partitions {
@@ -37,9 +36,9 @@ pub async fn create_log(
         if log.bounds(&place).await?.end > 0 {
             continue;
         }
-        let now_us = clock::now_us();
+        let now_us = clock.now_us();
         let envelope = Envelope {
-            event_id: EventId::random(clock::random_16()),
+            event_id: EventId::random(clock.random_16()),
             entity: Entity::Partition(partition),
             namespace: None,
             recorded_at_us: now_us,
@@ -48,7 +47,7 @@ pub async fn create_log(
             author: Author::Candidate { process: Arc::clone(process) },
         };
         let event = LogCreated {
-            log_id: LogId::random(clock::random_16()),
+            log_id: LogId::random(clock.random_16()),
             epoch_us: now_us,
             partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
             fold: i32::try_from(FOLD_VERSION).unwrap_or(i32::MAX),

@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, try_join_all};
 use tidewheel_engine::Control;
 use tidewheel_engine::outbox::OutboxEntry;
 use tidewheel_engine::partition::Partition;
-use tidewheel_log::{LogError, SharedLog};
+use tidewheel_log::{LogError, SharedClock, SharedLog};
 use tidewheel_schemas::event::RunSignaled;
 use tidewheel_schemas::partition::partition_for;
 use tidewheel_schemas::{
@@ -18,7 +18,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::appends::bytes_of;
-use crate::clock;
 
 /// Most entries on their way at once.
 const BATCH_MAX: usize = 512;
@@ -78,6 +77,7 @@ pub(crate) enum Delivered {
 /// The deliverer of one partition's outbox during one reign.
 pub(crate) struct Deliverer {
     log: SharedLog,
+    clock: SharedClock,
     topic: Topic,
     sources: Arc<Sources>,
     /// The last entry handed to each destination, or known to be there. A destination that is not named here is
@@ -93,9 +93,9 @@ pub(crate) struct Deliverer {
 pub(crate) type Delivery = BoxFuture<'static, Result<Delivered, LogError>>;
 
 impl Deliverer {
-    pub(crate) fn new(log: SharedLog, topic: Topic, sources: Arc<Sources>) -> Self {
+    pub(crate) fn new(log: SharedLog, clock: SharedClock, topic: Topic, sources: Arc<Sources>) -> Self {
         let (lanes, taken, asking, paused_until) = (BTreeMap::new(), None, false, None);
-        Self { log, topic, sources, lanes, taken, asking, paused_until }
+        Self { log, clock, topic, sources, lanes, taken, asking, paused_until }
     }
 
     /// Forgets what was handed over: at a new reign, each destination is asked again what it last accepted. What
@@ -162,7 +162,7 @@ impl Deliverer {
             if lane.is_some_and(|accepted| entry.name <= accepted) {
                 continue;
             }
-            if let Some(record) = message(entry, entity, source, *lane) {
+            if let Some(record) = message(entry, entity, source, *lane, self.clock.now_us()) {
                 bytes += bytes_of(&record);
                 batches.entry(destination).or_default().push(record);
                 *lane = Some(entry.name);
@@ -199,12 +199,13 @@ fn message(
     entity: Entity,
     (source, partition): (LogId, u32),
     predecessor: Option<OutboxName>,
+    now_us: i64,
 ) -> Option<NewRecord> {
     let envelope = Envelope {
         event_id: EventId::outbox(source, entry.name.offset, entry.name.index),
         entity,
         namespace: Some(entry.namespace.clone()),
-        recorded_at_us: clock::now_us(),
+        recorded_at_us: now_us,
         cause: None,
         traceparent: None,
         author: Author::Outbox { source, partition, name: entry.name, predecessor },

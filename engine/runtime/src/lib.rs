@@ -2,7 +2,6 @@
 //! timers and delivers outboxes. No rule lives here.
 
 mod appends;
-pub mod clock;
 pub mod create;
 mod deliver;
 mod owner;
@@ -12,4 +11,5 @@ pub mod views;
 pub use appends::APPENDS_BYTES_MAX;
 pub use create::create_log;
 pub use owner::{Owner, OwnerError, OwnerOptions, OwnerStatus, Owners};
+pub use tidewheel_log::{Clock, SharedClock, SystemClock};
 pub use views::{OpenWork, Resume, Views, ViewsError};

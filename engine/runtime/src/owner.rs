@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidewheel_engine::FoldError;
 use tidewheel_engine::partition::{Partition, StepResult};
 use tidewheel_engine::workflow::Workflows;
-use tidewheel_log::{LogError, SharedLog, Tail};
+use tidewheel_log::{LogError, SharedClock, SharedLog, Tail};
 use tidewheel_schemas::{EventId, Record, Topic, TopicPartition};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use self::takeover::Takeover;
 use crate::appends::Appends;
-use crate::clock;
 use crate::deliver::{Delivered, Deliverer, Delivery, Sources};
 use crate::steps::Steps;
 use crate::views::{Views, ViewsError};
@@ -51,6 +50,8 @@ pub struct OwnerOptions {
     pub steps_max: usize,
     /// Most runs of one partition that have their workflow's machine in memory; the others wait their turn.
     pub active_max: usize,
+    /// Where it takes time and randomness from.
+    pub clock: SharedClock,
     /// Cancelled when the process is to stop.
     pub shutdown: CancellationToken,
 }
@@ -186,9 +187,14 @@ impl Owner {
         partition.limit_active(options.active_max);
         let mut reign = Reign {
             partition,
-            steps: Steps::new(results_in, slots),
+            steps: Steps::new(results_in, slots, SharedClock::clone(&options.clock)),
             appends: Appends::new(Arc::clone(&options.log), place.clone()),
-            deliverer: Deliverer::new(Arc::clone(&options.log), options.topic.clone(), Arc::clone(&sources)),
+            deliverer: Deliverer::new(
+                Arc::clone(&options.log),
+                SharedClock::clone(&options.clock),
+                options.topic.clone(),
+                Arc::clone(&sources),
+            ),
             delivery: None,
             takeover: Takeover::default(),
             caught_up_at,
@@ -272,7 +278,7 @@ impl Reign {
     }
 
     fn settle(&mut self, finished: &mut Vec<StepResult>) {
-        let now_us = clock::now_us();
+        let now_us = self.options.clock.now_us();
         for result in finished.drain(..) {
             self.steps.finished(&result);
             self.partition.step_finished(result, now_us);
@@ -293,7 +299,7 @@ impl Reign {
             self.load(run_id).await?;
         }
         let was_leader = self.partition.is_leader();
-        let transitions = self.partition.records(&records, clock::now_us())?;
+        let transitions = self.partition.records(&records, self.options.clock.now_us())?;
         self.sources.publish(self.partition.control());
         if self.partition.is_leader() && !was_leader {
             tracing::info!(partition = %self.place, claim = self.partition.control().claim, "leading");
@@ -303,7 +309,7 @@ impl Reign {
         self.options.views.publish(&transitions);
         self.options.views.project(self.place.partition, transitions, self.partition.control()).await?;
         let applied = self.options.views.applied_offset(self.place.partition);
-        self.partition.evict(applied, takeover::horizon_us(clock::now_us()));
+        self.partition.evict(applied, takeover::horizon_us(self.options.clock.now_us()));
         self.publish_status();
         Ok(())
     }
@@ -329,7 +335,7 @@ impl Reign {
     }
 
     async fn tick(&mut self) -> Result<(), OwnerError> {
-        let now_us = clock::now_us();
+        let now_us = self.options.clock.now_us();
         if self.partition.is_leader() {
             for work in self.takeover.next(&self.options, self.place.partition, now_us).await? {
                 if work.due_us > now_us {
@@ -357,11 +363,11 @@ impl Reign {
         let now = Instant::now();
         let mut wake = now + Duration::from_secs(1);
         if self.partition.is_leader() {
-            if self.takeover.is_due(clock::now_us()) || self.partition.has_turns() {
+            if self.takeover.is_due(self.options.clock.now_us()) || self.partition.has_turns() {
                 wake = now;
             }
             if let Some(due_us) = self.partition.wake_at_us() {
-                let wait_us = u64::try_from(due_us.saturating_sub(clock::now_us())).unwrap_or(0);
+                let wait_us = u64::try_from(due_us.saturating_sub(self.options.clock.now_us())).unwrap_or(0);
                 wake = wake.min(now + Duration::from_micros(wait_us));
             }
             if let Some(until) = self.deliverer.paused_until() {
@@ -378,8 +384,8 @@ impl Reign {
         if self.draining || self.partition.is_leader() || !caught_up || Instant::now() < self.claim_at {
             return;
         }
-        let event_id = EventId::random(clock::random_16());
-        if let Some(record) = self.partition.claim(event_id, clock::now_us()) {
+        let event_id = EventId::random(self.options.clock.random_16());
+        if let Some(record) = self.partition.claim(event_id, self.options.clock.now_us()) {
             self.appends.push(vec![record]);
             self.claim_later();
         }
@@ -387,7 +393,7 @@ impl Reign {
 
     /// The next try to claim, with jitter so that two candidates do not chase each other.
     fn claim_later(&mut self) {
-        let jitter_ms = u64::from(clock::random_u32() % 1_000);
+        let jitter_ms = u64::from(self.options.clock.random_u32() % 1_000);
         self.claim_at = Instant::now() + Duration::from_millis(500 + jitter_ms);
     }
 
@@ -404,7 +410,7 @@ impl Reign {
         self.delivery = None;
         match outcome {
             Ok(Delivered::Lanes(lanes)) => self.deliverer.answered(lanes),
-            Ok(Delivered::Through(through)) => self.partition.delivered(through, clock::now_us()),
+            Ok(Delivered::Through(through)) => self.partition.delivered(through, self.options.clock.now_us()),
             Err(error) => {
                 tracing::warn!(partition = %self.place, %error, "outbox delivery failed, asking the destinations again");
                 self.deliverer.failed();

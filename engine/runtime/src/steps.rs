@@ -1,6 +1,6 @@
 //! Steps in flight: user code on tokio, with timeout, panic and abort, answering into a bounded queue.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +8,23 @@ use std::time::Duration;
 use futures::FutureExt;
 use tidewheel_engine::partition::{StepLaunch, StepResult};
 use tidewheel_engine::workflow::{StepCall, StepFailure};
+use tidewheel_log::SharedClock;
 use tidewheel_schemas::{Failure, Location, RunId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::clock;
-
 /// The steps one owner has launched.
 pub(crate) struct Steps {
-    running: HashMap<(RunId, Location), (u32, AbortHandle)>,
+    running: BTreeMap<(RunId, Location), (u32, AbortHandle)>,
     results: mpsc::Sender<StepResult>,
     /// Bounds how much user code runs at once in this process; the others wait their turn.
     slots: Arc<Semaphore>,
+    clock: SharedClock,
 }
 
 impl Steps {
-    pub(crate) fn new(results: mpsc::Sender<StepResult>, slots: Arc<Semaphore>) -> Self {
-        Self { running: HashMap::new(), results, slots }
+    pub(crate) fn new(results: mpsc::Sender<StepResult>, slots: Arc<Semaphore>, clock: SharedClock) -> Self {
+        Self { running: BTreeMap::new(), results, slots, clock }
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -34,7 +34,7 @@ impl Steps {
     pub(crate) fn launch(&mut self, step: StepLaunch) {
         let StepLaunch { run_id, launch } = step;
         let results = self.results.clone();
-        let slots = Arc::clone(&self.slots);
+        let (slots, clock) = (Arc::clone(&self.slots), SharedClock::clone(&self.clock));
         let (location, attempt) = (launch.call.location.clone(), launch.call.attempt);
         let key = (run_id, location.clone());
         let task = tokio::spawn(async move {
@@ -64,7 +64,7 @@ impl Steps {
                     retryable: true,
                 }),
             };
-            let result = StepResult { run_id, location, attempt, result, jitter: clock::random_u32() };
+            let result = StepResult { run_id, location, attempt, result, jitter: clock.random_u32() };
             // The owner is gone: the step's result is decided by the next one, from the log.
             let _ = results.send(result).await;
         });
@@ -89,7 +89,7 @@ impl Steps {
     }
 
     pub(crate) fn abort_all(&mut self) {
-        for (_, (_, handle)) in self.running.drain() {
+        while let Some((_, (_, handle))) = self.running.pop_first() {
             handle.abort();
         }
     }

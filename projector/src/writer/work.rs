@@ -1,11 +1,12 @@
 //! The loop of the projector's thread.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidewheel_engine::Control;
 use tidewheel_store::{StoreError, WriteSet};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::Instant;
 
 use super::{Command, Meters, Opened, Progress, ProjectorError, ProjectorOptions, open};
 use crate::chunk::{Chunk, Live};
@@ -90,9 +91,15 @@ impl Worker {
         commands: &mut mpsc::Receiver<Command>,
     ) -> Result<Option<tokio::sync::oneshot::Sender<()>>, ProjectorError> {
         loop {
-            let closing =
-                self.opened.map(|opened| tokio::time::Instant::from_std(opened + self.options.linger));
+            let closing = self.opened.map(|opened| opened + self.options.linger);
             tokio::select! {
+                // In this order: commands that never pause must not keep a chunk from being closed.
+                biased;
+                () = sleep_until(closing) => {
+                    self.write().await?;
+                    continue;
+                }
+                () = self.wake.notified() => {}
                 command = commands.recv() => match command {
                     Some(Command::Batch { partition, transitions, control, _room }) => {
                         self.take(partition, &transitions, &control, _room);
@@ -112,11 +119,6 @@ impl Worker {
                         return Ok(None);
                     }
                 },
-                () = sleep_until(closing) => {
-                    self.write().await?;
-                    continue;
-                }
-                () = self.wake.notified() => {}
             }
             if self.records >= self.options.records_max || (commands.is_empty() && self.is_wanted()) {
                 self.write().await?;
@@ -182,7 +184,7 @@ impl Worker {
     }
 }
 
-async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

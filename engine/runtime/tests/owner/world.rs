@@ -10,7 +10,7 @@ use tidewheel_engine::workflow::{
 };
 use tidewheel_engine::{Fold, Run, RunStatus, Verdict};
 use tidewheel_log::EventLog;
-use tidewheel_runtime::{OwnerOptions, OwnerStatus, Owners, create_log};
+use tidewheel_runtime::{Clock as _, OwnerOptions, OwnerStatus, Owners, SystemClock, create_log};
 use tidewheel_schemas::event::{RunSignaled, RunStarted};
 use tidewheel_schemas::partition::partition_for;
 use tidewheel_schemas::{
@@ -127,7 +127,7 @@ impl World {
     pub async fn new() -> Self {
         let (log, topic) = (FaultyLog::new(PARTITIONS), Topic::new("events"));
         let shared: tidewheel_log::SharedLog = Arc::new(log.clone());
-        create_log(&shared, &topic, PARTITIONS, &"test".into()).await.expect("a log");
+        create_log(&shared, &topic, PARTITIONS, &"test".into(), &SystemClock).await.expect("a log");
         let views = MemoryViews::new(log.clone(), topic.clone(), PARTITIONS);
         Self { log, views, steps_run: Arc::default(), topic, process: None, ids: 0 }
     }
@@ -149,6 +149,7 @@ impl World {
             views: Arc::new(self.views.clone()),
             steps_max: 64,
             active_max: 8,
+            clock: SystemClock::shared(),
             shutdown: shutdown.clone(),
         });
         self.process = Some((owners, shutdown));
@@ -191,7 +192,7 @@ impl World {
             event_id: EventId::random(self.ids.to_be_bytes()),
             entity: Entity::Run(run_id),
             namespace: Some(name(namespace)),
-            recorded_at_us: tidewheel_runtime::clock::now_us(),
+            recorded_at_us: SystemClock.now_us(),
             cause: None,
             traceparent: None,
             author: Author::Ingest { principal: "anonymous".into() },
