@@ -1,6 +1,7 @@
 //! Reading and building the values of rows, typed. Which columns there are is said in `views`.
 
 use bytes::Bytes;
+use compact_str::CompactString;
 use tidewheel_schemas::{Name, Payload, payload::ContentType};
 use tidewheel_store::{StoreError, TableSchema, Value};
 
@@ -71,7 +72,7 @@ impl Columns {
     pub(crate) fn maybe_text(&mut self) -> Result<Option<String>, StoreError> {
         match self.next() {
             Value::Null => Ok(None),
-            Value::Text(text) => Ok(Some(text)),
+            Value::Text(text) => Ok(Some(text.into())),
             other => Err(self.corrupt(format!("a text was expected, found {other:?}"))),
         }
     }
@@ -131,7 +132,16 @@ impl Columns {
 }
 
 pub(crate) fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
+    Value::Text(text.into())
+}
+
+/// The text something is shown as.
+pub(crate) fn shown(shown: &impl std::fmt::Display) -> Value {
+    use std::fmt::Write as _;
+    let mut text = CompactString::default();
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{shown}");
+    Value::Text(text)
 }
 
 pub(crate) fn maybe_text(value: Option<&str>) -> Value {

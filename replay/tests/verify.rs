@@ -167,12 +167,12 @@ async fn planted(
 fn other(value: &Value, kind: ColumnType) -> Value {
     match (value, kind) {
         (Value::Int(number), _) => Value::Int(number + 1_000),
-        (Value::Text(text), _) => Value::Text(format!("{text}x")),
+        (Value::Text(text), _) => Value::Text(format!("{text}x").into()),
         (Value::Bool(value), _) => Value::Bool(!value),
         (Value::Blob(_), _) => Value::Blob("other".into()),
         (Value::Uuid(bytes), _) => Value::Uuid(bytes.map(|byte| !byte)),
         (Value::Null, ColumnType::Int) => Value::Int(1),
-        (Value::Null, ColumnType::Text) => Value::Text("x".to_owned()),
+        (Value::Null, ColumnType::Text) => Value::Text("x".into()),
         (Value::Null, ColumnType::Bool) => Value::Bool(true),
         (Value::Null, ColumnType::Blob) => Value::Blob("x".into()),
         (Value::Null, ColumnType::Uuid) => Value::Uuid([1; 16]),

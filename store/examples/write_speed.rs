@@ -137,8 +137,7 @@ fn touch(writes: &mut WriteSet, record: u64) {
     }
     let index = |offset: u64| vec![Value::Int(offset as i64)];
     writes.inserts.push(write(&OPEN, Value::Int(0), index(record), Some(vec![run.clone()])));
-    let columns =
-        vec![Value::Text("order".to_owned()), Value::Text("running".to_owned()), Value::Int(record as i64)];
+    let columns = vec![Value::Text("order".into()), Value::Text("running".into()), Value::Int(record as i64)];
     writes.entities.push(write(&RUNS, run, vec![], Some(columns)));
     writes.deletions.push(write(&OPEN, Value::Int(0), index(record.saturating_sub(200)), None));
 }

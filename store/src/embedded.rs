@@ -34,12 +34,12 @@ pub struct EmbeddedOptions {
 }
 
 impl EmbeddedOptions {
-    /// The defaults for a folder: 16 MiB of cache, 8 MiB of write buffer, one worker thread.
+    /// The defaults for a folder: 16 MiB of cache, 16 MiB of write buffer, one worker thread.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
             cache_bytes: 16 * 1024 * 1024,
-            buffer_bytes: 8 * 1024 * 1024,
+            buffer_bytes: 16 * 1024 * 1024,
             worker_threads: 1,
         }
     }

@@ -1,6 +1,7 @@
 //! Rows, keys and values.
 
 use bytes::Bytes;
+use compact_str::CompactString;
 
 /// One value of a column. `Null` is allowed outside keys only.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,8 +12,8 @@ pub enum Value {
     Bool(bool),
     /// A 64-bit integer.
     Int(i64),
-    /// Text.
-    Text(String),
+    /// Text. Most texts of rows are names and fit into the value itself.
+    Text(CompactString),
     /// Bytes.
     Blob(Bytes),
     /// A UUID's bytes.

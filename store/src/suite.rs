@@ -89,7 +89,7 @@ pub(crate) fn set(entities: Vec<Write>) -> WriteSet {
 
 /// Text.
 pub(crate) fn text(value: &str) -> Value {
-    Value::Text(value.to_owned())
+    Value::Text(value.into())
 }
 
 /// Repeatable numbers, so that a failure can be run again.

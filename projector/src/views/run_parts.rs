@@ -9,7 +9,7 @@ use tidewheel_schemas::{EventId, Location, Payload, RunId};
 use tidewheel_store::{Key, Row, StoreError, Value, Write};
 
 use super::runs::{TABLE, partition_key};
-use crate::columns::{Columns, count, payload, text};
+use crate::columns::{Columns, count, payload, shown, text};
 use crate::views::{delete, put};
 
 /// The row of the published state.
@@ -135,7 +135,7 @@ pub fn part_write(run_id: RunId, change: &PartChange, timestamp_us: i64) -> Writ
             ..Fields::new(signal.offset)
         },
         PartChange::Timer(location, Some(timer)) => Fields {
-            location: Value::Text(location.to_string()),
+            location: shown(location),
             due_us: Value::Int(timer.due_us),
             timer: text(timer_text(timer.kind)),
             attempt: match timer.kind {

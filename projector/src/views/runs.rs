@@ -9,9 +9,11 @@ use tidewheel_engine::run::Divergence;
 use tidewheel_engine::run::digest::PartsDigest;
 use tidewheel_engine::{RunHeader, RunStatus};
 use tidewheel_schemas::{Failure, RunId};
-use tidewheel_store::{Column, ColumnType, Key, Row, RowKey, StoreError, TableSchema, Value, Write};
+use tidewheel_store::{
+    Column, ColumnType, Key, ROW_BYTES_MAX, Row, RowKey, StoreError, TableSchema, Value, Write,
+};
 
-use crate::columns::{Columns, count, maybe_int, maybe_text, text};
+use crate::columns::{Columns, count, maybe_int, maybe_text, shown, text};
 use crate::views::{partition_value, put};
 
 /// The table.
@@ -90,7 +92,7 @@ pub(crate) fn tags_value(tags: &BTreeMap<String, String>) -> Value {
         return Value::Null;
     }
     // A map of texts always has a JSON form.
-    serde_json::to_string(tags).map_or(Value::Null, Value::Text)
+    serde_json::to_string(tags).map_or(Value::Null, |json| Value::Text(json.into()))
 }
 
 pub(crate) fn read_tags(columns: &mut Columns) -> Result<BTreeMap<String, String>, StoreError> {
@@ -98,6 +100,24 @@ pub(crate) fn read_tags(columns: &mut Columns) -> Result<BTreeMap<String, String
         None => Ok(BTreeMap::new()),
         Some(json) => serde_json::from_str(&json).map_err(|error| columns.corrupt(format!("tags: {error}"))),
     }
+}
+
+/// Whether the header's row is far below what the store takes, told without making it.
+pub(crate) fn surely_fits(header: &RunHeader) -> bool {
+    /// The other columns, and the marks around tags.
+    const REST_BYTES_MAX: usize = 4 * 1024;
+    /// A byte of a tag takes at most this many in JSON.
+    const ESCAPED: usize = 6;
+    let key = header.key.as_ref().map_or(0, |key| key.len());
+    let tags: usize =
+        header.tags.iter().map(|(tag, value)| ESCAPED * (tag.len() + value.len()) + ESCAPED).sum();
+    let failure = header.failure.as_ref().map_or(0, |failure| failure.code.len() + failure.message.len());
+    let reason = header.reason.as_ref().map_or(0, |reason| reason.len());
+    let divergence = header.divergence.as_ref().map_or(0, |divergence| {
+        // A coordinate of a location is shown in at most twelve characters, its point with it.
+        divergence.location.0.len() * 12 + divergence.expected.len() + divergence.found.len()
+    });
+    key + tags + failure + reason + divergence + REST_BYTES_MAX <= ROW_BYTES_MAX
 }
 
 /// The header's row.
@@ -123,7 +143,7 @@ pub fn header_write(header: &RunHeader, partition: u32, timestamp_us: i64) -> Wr
         maybe_text(header.failure.as_ref().map(|failure| failure.code.as_str())),
         maybe_text(header.failure.as_ref().map(|failure| failure.message.as_str())),
         maybe_text(header.reason.as_deref()),
-        divergence.map_or(Value::Null, |divergence| Value::Text(divergence.location.to_string())),
+        divergence.map_or(Value::Null, |divergence| shown(&divergence.location)),
         maybe_text(divergence.map(|divergence| divergence.expected.as_str())),
         maybe_text(divergence.map(|divergence| divergence.found.as_str())),
         maybe_int(header.parked_at),
@@ -193,4 +213,51 @@ pub fn read_header(run_id: RunId, row: Row) -> Result<StoredHeader, StoreError> 
         parts,
     };
     Ok(StoredHeader { header, has_state, partition })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tidewheel_schemas::Name;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_header_that_surely_fits_is_one_the_store_takes(
+            texts in prop::collection::vec("[\u{1}a\"]{0,9}", 8),
+            times in prop::collection::vec(1..60_000_usize, 8),
+        ) {
+            let text = |index: usize| texts[index].repeat(times[index]);
+            let header = RunHeader {
+                run_id: RunId::from_bytes([1; 16]),
+                namespace: Name::new("default").unwrap(),
+                workflow: Name::new("order").unwrap(),
+                key: Some(text(0).into()),
+                tags: Arc::new(BTreeMap::from([(text(1), text(2))])),
+                status: RunStatus::Parked,
+                created_at_us: i64::MAX,
+                finished_at_us: Some(i64::MIN),
+                started_offset: i64::MAX,
+                finished_offset: None,
+                version: u64::MAX,
+                externals: 1,
+                idle_seen: None,
+                next_due_us: None,
+                state: None,
+                failure: Some(Failure { code: text(3), message: text(4) }),
+                reason: Some(text(5).into()),
+                divergence: Some(Arc::new(Divergence {
+                    location: tidewheel_schemas::Location(vec![u32::MAX; 300].into()),
+                    expected: text(6),
+                    found: text(7),
+                })),
+                parked_at: None,
+                applied_offset: 1,
+                parts: PartsDigest { count: 0, hash: 0 },
+            };
+            let fits = header_write(&header, 1, 1).check().is_ok();
+            prop_assert!(fits || !surely_fits(&header));
+        }
+    }
 }

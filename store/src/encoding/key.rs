@@ -5,6 +5,8 @@
 //! blobs escape `00` as `00 FF` and end with `00 00`, so that no value is a prefix of another and a shorter one
 //! sorts first. Every byte of a descending column is inverted.
 
+use compact_str::CompactString;
+
 use bytes::Bytes;
 
 use crate::{Column, ColumnType, Key, Order, RowKey, TableSchema, Value};
@@ -126,9 +128,9 @@ fn read_value(rest: &mut &[u8], kind: ColumnType, mask: u8) -> Result<Value, &'s
             let bytes = take_array::<8>(rest, mask)?;
             Value::Int((u64::from_be_bytes(bytes) ^ (1 << 63)) as i64)
         }
-        ColumnType::Text => {
-            Value::Text(String::from_utf8(read_escaped(rest, mask)?).map_err(|_| "text that is not UTF-8")?)
-        }
+        ColumnType::Text => Value::Text(
+            CompactString::from_utf8(read_escaped(rest, mask)?).map_err(|_| "text that is not UTF-8")?,
+        ),
         ColumnType::Blob => Value::Blob(Bytes::from(read_escaped(rest, mask)?)),
         ColumnType::Uuid => Value::Uuid(take_array::<16>(rest, mask)?),
     })
@@ -176,7 +178,9 @@ mod tests {
         match kind {
             ColumnType::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
             ColumnType::Int => prop_oneof![any::<i64>(), -3_i64..3].prop_map(Value::Int).boxed(),
-            ColumnType::Text => "[\u{0}\u{1}aé\u{10FFFF}]{0,5}".prop_map(Value::Text).boxed(),
+            ColumnType::Text => {
+                "[\u{0}\u{1}aé\u{10FFFF}]{0,5}".prop_map(|text| Value::Text(text.into())).boxed()
+            }
             ColumnType::Blob => proptest::collection::vec(prop::sample::select(vec![0, 1, 0xFE, 0xFF]), 0..5)
                 .prop_map(|bytes| Value::Blob(bytes.into()))
                 .boxed(),

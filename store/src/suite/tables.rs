@@ -73,11 +73,11 @@ pub fn part(id: i64, slot: i64, timestamp_us: i64, body: Option<&str>) -> Write 
     Write {
         table: &ENTITY,
         key: RowKey {
-            partition: vec![Value::Text("default".to_owned()), Value::Int(id)],
-            clustering: Some(vec![Value::Text("step".to_owned()), Value::Int(slot)]),
+            partition: vec![Value::Text("default".into()), Value::Int(id)],
+            clustering: Some(vec![Value::Text("step".into()), Value::Int(slot)]),
         },
         timestamp_us,
-        columns: body.map(|body| vec![Value::Text(body.to_owned()), Value::Bool(true)]),
+        columns: body.map(|body| vec![Value::Text(body.into()), Value::Bool(true)]),
     }
 }
 
@@ -85,7 +85,7 @@ pub fn part(id: i64, slot: i64, timestamp_us: i64, body: Option<&str>) -> Write 
 pub fn header(id: i64, timestamp_us: i64, version: Option<i64>) -> Write {
     Write {
         table: &ENTITY,
-        key: RowKey { partition: vec![Value::Text("default".to_owned()), Value::Int(id)], clustering: None },
+        key: RowKey { partition: vec![Value::Text("default".into()), Value::Int(id)], clustering: None },
         timestamp_us,
         columns: version.map(|version| vec![Value::Int(version)]),
     }
@@ -96,8 +96,8 @@ pub fn entry(bucket: &str, day: i64, offset: i64, name: &str, timestamp_us: i64,
     Write {
         table: &INDEX,
         key: RowKey {
-            partition: vec![Value::Text(bucket.to_owned())],
-            clustering: Some(vec![Value::Int(day), Value::Int(offset), Value::Text(name.to_owned())]),
+            partition: vec![Value::Text(bucket.into())],
+            clustering: Some(vec![Value::Int(day), Value::Int(offset), Value::Text(name.into())]),
         },
         timestamp_us,
         columns: present.then(Vec::new),

@@ -111,7 +111,7 @@ fn joined<T: std::fmt::Display>(items: &[T]) -> Value {
         // Writing to a string cannot fail.
         let _ = write!(out, "{}{item}", if index == 0 { "" } else { "," });
     }
-    Value::Text(out)
+    Value::Text(out.into())
 }
 
 /// Appends the columns of an event, from `location` to `payload`.
@@ -119,7 +119,7 @@ pub(super) fn push(columns: &mut Vec<Value>, event: &Event) {
     let fields = fields(event);
     let [content_type, payload] = columns::payload(fields.payload);
     columns.extend([
-        fields.location.map_or(Value::Null, |location| Value::Text(location.to_string())),
+        fields.location.map_or(Value::Null, |location| columns::shown(location)),
         fields.name.map_or(Value::Null, |name| text(name)),
         fields.attempt.map_or(Value::Null, |attempt| Value::Int(i64::from(attempt))),
         maybe_int(fields.due_us),
