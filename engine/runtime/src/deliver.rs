@@ -10,6 +10,7 @@ use tidewheel_engine::outbox::OutboxEntry;
 use tidewheel_engine::partition::Partition;
 use tidewheel_log::{LogError, SharedClock, SharedLog};
 use tidewheel_schemas::event::RunSignaled;
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::partition::partition_for;
 use tidewheel_schemas::{
     Author, Entity, Envelope, EventId, LogId, NewRecord, OutboxName, Topic, TopicPartition, codec,
@@ -146,7 +147,7 @@ impl Deliverer {
             .map(|entry| destination_of(entry).0)
             .filter(|destination| !self.lanes.contains_key(destination))
             .collect();
-        if !unknown.is_empty() {
+        if !unknown.is_empty() && !mutation::is(Mutation::OutboxNotAsked) {
             self.asking = true;
             return Some(self.ask(unknown, source));
         }
@@ -176,7 +177,11 @@ impl Deliverer {
                 self.log.append(&TopicPartition::new(self.topic.clone(), destination), records)
             })
             .collect();
-        Some(Box::pin(async move { try_join_all(appends).await.map(|_| Delivered::Through(last)) }))
+        let trims_early = mutation::is(Mutation::OutboxTrimmedEarly);
+        Some(Box::pin(async move {
+            let appended = try_join_all(appends).await.map(|_| Delivered::Through(last));
+            if trims_early { Ok(Delivered::Through(last)) } else { appended }
+        }))
     }
 
     /// Asks destinations what they last accepted, once they have been folded as far as they reach now: everything

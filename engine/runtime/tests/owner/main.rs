@@ -1,5 +1,6 @@
 //! The owner over a log and views in memory: runs end, once, whatever happens to appends and processes.
 
+mod checkpoint;
 mod log;
 mod views;
 mod world;

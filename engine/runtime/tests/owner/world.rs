@@ -10,7 +10,7 @@ use tidewheel_engine::workflow::{
 };
 use tidewheel_engine::{Fold, Run, RunStatus, Verdict};
 use tidewheel_log::EventLog;
-use tidewheel_runtime::{Clock as _, OwnerOptions, OwnerStatus, Owners, SystemClock, create_log};
+use tidewheel_runtime::{Clock as _, OwnerError, OwnerOptions, OwnerStatus, Owners, SystemClock, create_log};
 use tidewheel_schemas::event::{RunSignaled, RunStarted};
 use tidewheel_schemas::partition::partition_for;
 use tidewheel_schemas::{
@@ -171,6 +171,16 @@ impl World {
         for task in owners.tasks {
             task.await.expect("no panic").expect("no failure");
         }
+    }
+
+    /// Waits until an owner ends by itself, and returns why.
+    pub async fn failure(&mut self) -> OwnerError {
+        let (owners, shutdown) = self.process.take().expect("a process");
+        let ended = tokio::time::timeout(PATIENCE, futures::future::select_all(owners.tasks)).await;
+        let (ended, _, others) = ended.expect("an owner ends");
+        shutdown.cancel();
+        others.iter().for_each(tokio::task::JoinHandle::abort);
+        ended.expect("no panic").expect_err("nobody asked it to end")
     }
 
     pub fn status(&self, partition: u32) -> OwnerStatus {
