@@ -3,6 +3,7 @@
 mod codecs;
 mod http;
 mod load;
+mod order;
 mod rows;
 mod world;
 mod writer;
