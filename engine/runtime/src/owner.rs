@@ -435,9 +435,7 @@ impl Reign {
             self.steps.abort(run_id, location);
         }
         if !self.draining {
-            for step in effects.launches {
-                self.steps.launch(step);
-            }
+            self.steps.launch(effects.launches);
             if self.partition.is_leader() && self.delivery.is_none() {
                 self.delivery = self.deliverer.next(&self.partition);
             }
