@@ -12,7 +12,7 @@ use tidewheel_schemas::{
 use crate::control::Control;
 use crate::outbox::OutboxEntry;
 use crate::run::Run;
-use crate::run::apply::{Applied, Place, apply, create, park};
+use crate::run::apply::{Applied, Place, apply, create, park, repeated};
 use crate::transition::{OutboxChange, Transition};
 use crate::verdict::{Rejection, Verdict};
 
@@ -173,6 +173,7 @@ impl Fold {
             headers: headers.cloned(),
             verdict: applied.verdict,
             run: applied.change,
+            standing: applied.standing,
             outbox: applied.outbox,
         })
     }
@@ -186,7 +187,14 @@ impl Fold {
             return Applied::nothing(admitted);
         }
         let place = Place { offset: record.offset, log_time_us: self.control.log_time_us };
-        let decoded = codec::decode(headers, &record.value);
+        let opened = codec::open(headers, &record.value);
+        if let (Entity::Run(run_id), Ok(opened)) = (&headers.entity, &opened)
+            && let Some(run) = self.runs.get(run_id)
+            && let Some(verdict) = repeated(run, place, headers, opened.namespace())
+        {
+            return Applied::repeated(verdict, run);
+        }
+        let decoded = opened.and_then(codec::Opened::decode);
         match (&headers.entity, decoded) {
             (Entity::Partition(_), Ok((envelope, event))) => {
                 self.control_event(record.offset, &envelope, &event)
@@ -240,7 +248,7 @@ impl Fold {
         {
             let through = OutboxName { offset: trimmed.offset, index };
             let outbox = vec![OutboxChange::Trimmed(through)];
-            return Applied { verdict: Verdict::Accepted, change: None, outbox };
+            return Applied { outbox, ..Applied::nothing(Verdict::Accepted) };
         }
         let verdict = if let Event::LogCreated(created) = event {
             self.control.log_created(offset, created)

@@ -19,11 +19,20 @@ pub struct Transition {
     pub headers: Option<Headers>,
     /// What the fold said.
     pub verdict: Verdict,
-    /// What changed in a run, if anything. Also set (with `before == after`) for duplicates, so that a waiter can
-    /// answer with the run as it stands.
+    /// What changed in a run, if anything. Also set (with `before == after`) for most records that were refused.
     pub run: Option<Box<RunChange>>,
+    /// The run as it stands, for duplicates: so that a waiter can answer with it.
+    pub standing: Option<Arc<RunHeader>>,
     /// What changed in the partition's outbox.
     pub outbox: Vec<OutboxChange>,
+}
+
+impl Transition {
+    /// The run after the record, whether it changed or not; `None` if the record is about none, or about one that
+    /// it must not show.
+    pub fn header(&self) -> Option<&Arc<RunHeader>> {
+        self.run.as_ref().map(|change| &change.after).or(self.standing.as_ref())
+    }
 }
 
 /// What a record changed in its run.

@@ -15,7 +15,9 @@ use crate::author::{Author, OutboxName};
 use crate::entity::Entity;
 use crate::event::{Envelope, Event, EventType};
 use crate::header::Headers;
+use crate::id::EventId;
 use crate::limit::{PRINCIPAL_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::name::Name;
 use crate::record::{NewRecord, RecordHeaders};
 use crate::registry;
 
@@ -151,6 +153,14 @@ pub fn encode(envelope: &Envelope, event: &Event) -> Result<NewRecord, EncodeErr
 /// # Errors
 /// When the value is not the event that the headers announce; see [`DecodeError`].
 pub fn decode(headers: &Headers, value: &Bytes) -> Result<(Envelope, Event), DecodeError> {
+    open(headers, value)?.decode()
+}
+
+/// Reads the envelope alone and checks that it says what the headers say. Allocates nothing for the newest schema.
+///
+/// # Errors
+/// As [`decode`], except for what is wrong with the event itself.
+pub fn open<'a>(headers: &'a Headers, value: &'a Bytes) -> Result<Opened<'a>, DecodeError> {
     let schema_id = schema_id(value)?;
     if schema_id != headers.schema_id {
         return Err(DecodeError::Disagrees { field: "schema id" });
@@ -160,10 +170,27 @@ pub fn decode(headers: &Headers, value: &Bytes) -> Result<(Envelope, Event), Dec
         return Err(DecodeError::WrongEntity { event_type, entity: entity.clone() });
     }
     if schema_id == SCHEMA_ID {
-        read(headers, &mut Input::new(value, FRAME_BYTES))
+        Opened::read(headers, Input::new(value, FRAME_BYTES))
     } else {
-        older::decode(schema_id, headers, value.get(FRAME_BYTES..).unwrap_or_default())
+        let whole = older::decode(schema_id, headers, value.get(FRAME_BYTES..).unwrap_or_default())?;
+        Ok(Opened(Inner::Whole(Box::new(whole))))
     }
+}
+
+/// A value of which the envelope was read, and agrees with the headers.
+pub struct Opened<'a>(Inner<'a>);
+
+enum Inner<'a> {
+    /// The event is still to be read.
+    Envelope {
+        headers: &'a Headers,
+        namespace: Option<&'a str>,
+        cause: Option<EventId>,
+        traceparent: Option<&'a str>,
+        rest: Input<'a>,
+    },
+    /// Of an older schema.
+    Whole(Box<(Envelope, Event)>),
 }
 
 /// The schema id in the framing of `value`.
@@ -195,41 +222,65 @@ fn write(envelope: &Envelope, event: &Event, out: &mut Vec<u8>) -> Result<(), Un
     event.write(out)
 }
 
-fn read(headers: &Headers, input: &mut Input<'_>) -> Result<(Envelope, Event), DecodeError> {
-    let agrees = |same: bool, field| if same { Ok(()) } else { Err(DecodeError::Disagrees { field }) };
-    let event_id = Wire::read(input)?;
-    agrees(event_id == headers.event_id, "event id")?;
-    agrees(input.text()? == headers.entity.kind(), "entity kind")?;
-    let id = input.slice()?;
-    let same_entity = match &headers.entity {
-        Entity::Partition(number) => id == number.to_string().as_bytes(),
-        Entity::Run(run_id) => id == run_id.to_text(),
-    };
-    agrees(same_entity, "entity id")?;
-    let namespace = Wire::read(input)?;
-    let recorded_at_us = input.long()?;
-    agrees(recorded_at_us == headers.recorded_at_us, "time of recording")?;
-    let cause = Wire::read(input)?;
-    let traceparent = Wire::read(input)?;
-    agrees(read_author_as(&headers.author, input)?, "author")?;
-    let branch = input.long()?;
-    let event_type =
-        body::event_type_at(branch).ok_or_else(|| input.malformed("there is no such event type"))?;
-    agrees(event_type == headers.event_type, "event type")?;
-    let event = Event::read(event_type, input)?;
-    if !input.is_at_end() {
-        return Err(input.malformed("there is more after the event").into());
+impl<'a> Opened<'a> {
+    /// The namespace as written. Whether it is a valid name is checked by [`Self::decode`].
+    pub fn namespace(&self) -> Option<&str> {
+        match &self.0 {
+            Inner::Envelope { namespace, .. } => *namespace,
+            Inner::Whole(whole) => whole.0.namespace.as_deref(),
+        }
     }
-    let envelope = Envelope {
-        event_id,
-        entity: headers.entity.clone(),
-        namespace,
-        recorded_at_us,
-        cause,
-        traceparent,
-        author: headers.author.clone(),
-    };
-    Ok((envelope, event))
+
+    /// Reads the event too.
+    ///
+    /// # Errors
+    /// When the event is not the one that the headers announce; see [`DecodeError`].
+    pub fn decode(self) -> Result<(Envelope, Event), DecodeError> {
+        let (headers, namespace, cause, traceparent, mut rest) = match self.0 {
+            Inner::Envelope { headers, namespace, cause, traceparent, rest } => {
+                (headers, namespace, cause, traceparent, rest)
+            }
+            Inner::Whole(whole) => return Ok(*whole),
+        };
+        let invalid = |_| rest.malformed("a name breaks the rule of names");
+        let envelope = Envelope {
+            event_id: headers.event_id,
+            entity: headers.entity.clone(),
+            namespace: namespace.map(Name::new).transpose().map_err(invalid)?,
+            recorded_at_us: headers.recorded_at_us,
+            cause,
+            traceparent: traceparent.map(str::to_owned),
+            author: headers.author.clone(),
+        };
+        let event = Event::read(headers.event_type, &mut rest)?;
+        if !rest.is_at_end() {
+            return Err(rest.malformed("there is more after the event").into());
+        }
+        Ok((envelope, event))
+    }
+
+    fn read(headers: &'a Headers, mut input: Input<'a>) -> Result<Self, DecodeError> {
+        let agrees = |same: bool, field| if same { Ok(()) } else { Err(DecodeError::Disagrees { field }) };
+        let event_id: EventId = Wire::read(&mut input)?;
+        agrees(event_id == headers.event_id, "event id")?;
+        agrees(input.text()? == headers.entity.kind(), "entity kind")?;
+        let id = input.slice()?;
+        let same_entity = match &headers.entity {
+            Entity::Partition(number) => id == number.to_string().as_bytes(),
+            Entity::Run(run_id) => id == run_id.to_text(),
+        };
+        agrees(same_entity, "entity id")?;
+        let namespace = input.maybe_text()?;
+        agrees(input.long()? == headers.recorded_at_us, "time of recording")?;
+        let cause = Wire::read(&mut input)?;
+        let traceparent = input.maybe_text()?;
+        agrees(read_author_as(&headers.author, &mut input)?, "author")?;
+        let branch = input.long()?;
+        let event_type =
+            body::event_type_at(branch).ok_or_else(|| input.malformed("there is no such event type"))?;
+        agrees(event_type == headers.event_type, "event type")?;
+        Ok(Self(Inner::Envelope { headers, namespace, cause, traceparent, rest: input }))
+    }
 }
 
 fn write_author(author: &Author, out: &mut Vec<u8>) -> Result<(), Unencodable> {

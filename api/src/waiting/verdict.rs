@@ -44,7 +44,7 @@ impl Verdicts {
         self.outcomes.push(Outcome {
             offset: transition.offset,
             verdict: transition.verdict,
-            run: transition.run.as_ref().map(|change| Arc::clone(&change.after)),
+            run: transition.header().map(Arc::clone),
         });
         !self.unless_accepted || transition.verdict != Verdict::Accepted
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidewheel_schemas::event::RunStarted;
 use tidewheel_schemas::limit::SIGNALS_WAITING_MAX;
 use tidewheel_schemas::mutation::{self, Mutation};
-use tidewheel_schemas::{Author, Envelope, Event, Name, RunId};
+use tidewheel_schemas::{Author, Envelope, Event, EventType, Headers, Name, RunId};
 
 use super::digest::{PartKey, PartsDigest};
 use super::{HistoryEntry, Origin, Remembered, Run, RunHeader, RunStatus, UnreadSignal};
@@ -29,12 +29,18 @@ pub(crate) struct Place {
 pub(crate) struct Applied {
     pub(crate) verdict: Verdict,
     pub(crate) change: Option<Box<RunChange>>,
+    pub(crate) standing: Option<Arc<RunHeader>>,
     pub(crate) outbox: Vec<OutboxChange>,
 }
 
 impl Applied {
     pub(crate) fn nothing(verdict: Verdict) -> Self {
-        Self { verdict, change: None, outbox: Vec::new() }
+        Self { verdict, change: None, standing: None, outbox: Vec::new() }
+    }
+
+    /// The verdict on a duplicate. Allocates nothing: a flood of retries must cost little.
+    pub(crate) fn repeated(verdict: Verdict, run: &Run) -> Self {
+        Self { standing: Some(Arc::clone(&run.header)), ..Self::nothing(verdict) }
     }
 
     /// A verdict that leaves the run as it stands; the header is shown so that a waiter can answer with it.
@@ -49,6 +55,7 @@ impl Applied {
                 parts: Vec::new(),
                 left_unread: Vec::new(),
             })),
+            standing: None,
             outbox: Vec::new(),
         }
     }
@@ -78,6 +85,30 @@ pub(crate) fn apply(run: &mut Run, place: Place, envelope: &Envelope, event: Eve
             apply_external(run, place, envelope, event)
         }
     }
+}
+
+/// The verdict on an external event that was judged before, told from its envelope alone. Dedup precedes every other
+/// rule: a retry gets the first outcome whatever has happened since.
+pub(crate) fn repeated(
+    run: &Run,
+    place: Place,
+    headers: &Headers,
+    namespace: Option<&str>,
+) -> Option<Verdict> {
+    let is_external = !matches!(headers.author, Author::Engine { .. });
+    let is_new = place.offset > run.header.applied_offset || mutation::is(Mutation::AppliedOffsetIgnored);
+    let is_taken = run.header.parked_at.is_none() || mutation::is(Mutation::ParkedGoesOn);
+    let is_named =
+        namespace == Some(run.header.namespace.as_str()) || mutation::is(Mutation::NamespaceUnchecked);
+    let is_late = mutation::is(Mutation::DedupAfterFinished) && run.header.status.is_finished();
+    if !(is_external && is_new && is_taken && is_named) || is_late {
+        return None;
+    }
+    if let Some(remembered) = run.remembered.get(&headers.event_id) {
+        return Some(Verdict::Duplicate(remembered.outcome));
+    }
+    let is_second = headers.event_type == EventType::RunStarted && !mutation::is(Mutation::SecondStartCounts);
+    is_second.then_some(Verdict::Duplicate(Ok(())))
 }
 
 /// Applies one record to a run that does not exist: only a start creates it.
@@ -115,16 +146,6 @@ fn apply_external(run: &mut Run, place: Place, envelope: &Envelope, event: Event
         && !mutation::is(Mutation::NamespaceUnchecked)
     {
         return Applied::nothing(Verdict::Rejected(Rejection::WrongNamespace));
-    }
-    if mutation::is(Mutation::DedupAfterFinished) && run.header.status.is_finished() {
-        return Applied::unchanged(Verdict::Rejected(Rejection::RunFinished), run);
-    }
-    // Dedup precedes every other rule: a retry gets the first outcome whatever has happened since.
-    if let Some(remembered) = run.remembered.get(&envelope.event_id) {
-        return Applied::unchanged(Verdict::Duplicate(remembered.outcome), run);
-    }
-    if matches!(event, Event::RunStarted(_)) && !mutation::is(Mutation::SecondStartCounts) {
-        return Applied::unchanged(Verdict::Duplicate(Ok(())), run);
     }
     if run.header.status.is_finished() {
         // Final, so the same record is refused for ever the same way without being remembered.
@@ -222,6 +243,7 @@ fn start(
             parts: Vec::new(),
             left_unread: Vec::new(),
         })),
+        standing: None,
         outbox: Vec::new(),
     };
     (applied, run)
@@ -243,6 +265,7 @@ pub(super) fn changed(
             parts: effects.parts,
             left_unread: effects.left_unread,
         })),
+        standing: None,
         outbox: effects.outbox,
     }
 }

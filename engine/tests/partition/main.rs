@@ -240,7 +240,7 @@ fn starting_a_key_twice_is_a_duplicate_the_fold_sees() {
     assert_eq!(world.start(1), run_id);
     let transitions = world.read(0, usize::MAX);
     assert_eq!(transitions[0].verdict, Verdict::Duplicate(Ok(())));
-    assert_eq!(transitions[0].run.as_ref().expect("the run as it stands").after.run_id, run_id);
+    assert_eq!(transitions[0].header().expect("the run as it stands").run_id, run_id);
 }
 
 #[test]

@@ -111,6 +111,14 @@ impl<'a> Input<'a> {
         std::str::from_utf8(slice).map_err(|_| self.malformed("a text is not UTF-8"))
     }
 
+    pub(super) fn maybe_text(&mut self) -> Result<Option<&'a str>, Malformed> {
+        match self.long()? {
+            0 => Ok(None),
+            1 => self.text().map(Some),
+            _ => Err(self.malformed("an optional field is neither absent nor present")),
+        }
+    }
+
     pub(super) fn fixed(&mut self) -> Result<[u8; 16], Malformed> {
         let (taken, rest) =
             self.rest.split_first_chunk().ok_or_else(|| self.malformed("the value ends early"))?;
