@@ -70,6 +70,12 @@ const WALLS: &[Wall] = &[
         tests_may: &["sdk", "runtime"],
         reason: "it refolds with the projector's code and nobody depends on it",
     },
+    Wall {
+        folder: "tests/sim",
+        may: &["schemas", "engine", "runtime", "log", "store", "projector", "replay", "sdk"],
+        tests_may: &[],
+        reason: "it drives processes without their HTTP faces, and nobody depends on it",
+    },
     Wall { folder: "tests/tidy", may: &[], tests_may: &[], reason: "it judges the others" },
     Wall { folder: "", may: ANY, tests_may: ANY, reason: "the door knows every room" },
     Wall { folder: "bench", may: ANY, tests_may: ANY, reason: "it measures every room" },

@@ -1,0 +1,60 @@
+//! Log, live state and rows say the same.
+
+use std::sync::Arc;
+
+use tidewheel_engine::Verdict;
+use tidewheel_replay::verify::{Views, verify};
+
+use super::Refold;
+use crate::world::{GENERATION, World};
+
+/// Every row of every view is what a refold of the log from zero leads to, up to the checkpoint, timestamps included; at
+/// rest the checkpoint is the end of the log.
+pub(super) async fn views_follow_the_log(world: &Arc<World>, at_rest: bool) {
+    let views = Views {
+        log: world.shared_log(),
+        topic: world.topic.clone(),
+        partitions: world.partitions,
+        store: world.shared_store(),
+        generation: GENERATION,
+    };
+    match verify(&views, 3).await {
+        Ok(report) if report.difference_count > 0 => {
+            world.violate("views_follow_the_log", || {
+                format!("{} rows differ: {:?}", report.difference_count, report.differences)
+            });
+        }
+        Ok(report) if at_rest && report.behind > 0 => {
+            world.violate("views_follow_the_log", || format!("{} records are not projected", report.behind));
+        }
+        Ok(_) => {}
+        // Beyond a raise there is nothing to compare.
+        Err(tidewheel_replay::verify::VerifyError::Fold(_)) if !at_rest => {}
+        Err(error) => world.violate("views_follow_the_log", || error.to_string()),
+    }
+}
+
+/// What a live process made of a record, from whatever it had in memory or loaded from rows, is what the refold makes of
+/// it.
+pub(super) fn live_folds_equal_the_refold(world: &World, refold: &Refold) {
+    for (who, live) in world.take_live() {
+        let Some(reference) = refold.transition(live.partition, live.offset) else {
+            world.violate("live_folds_equal_the_refold", || {
+                format!(
+                    "process {who} folded offset {} of partition {}, the refold did not",
+                    live.offset, live.partition
+                )
+            });
+            continue;
+        };
+        // A run that was loaded from rows may be further than the fold; then the record was applied to it already.
+        if live.verdict == Verdict::Skipped && live.headers == reference.headers {
+            continue;
+        }
+        if live != *reference {
+            world.violate("live_folds_equal_the_refold", || {
+                format!("process {who} made of offset {}: {live:?}; the refold: {reference:?}", live.offset)
+            });
+        }
+    }
+}
