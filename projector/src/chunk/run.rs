@@ -26,7 +26,7 @@ struct Fate {
 
 impl Fate {
     /// Whether its deletion must be written.
-    const fn must_delete(self, atomic: bool) -> bool {
+    fn must_delete(self, atomic: bool) -> bool {
         let is_kept = atomic || mutation::is(Mutation::IntermediateKeysKept);
         !(self.live || is_kept && self.fresh)
     }
