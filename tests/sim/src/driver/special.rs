@@ -45,8 +45,8 @@ impl Special {
         if !matches!(self, Self::Truncated | Self::Recreated) {
             return false;
         }
-        // Appends of dead processes that are still on the way belong to the log that is lost.
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        // What producers and dead processes still have on the way belongs to the log that is lost.
+        tokio::time::sleep(Duration::from_secs(10)).await;
         let Some(cut) = checkpoint_to_cut(world).await else { return false };
         let log = MemoryLog::new();
         let created = log.create_topic(&world.topic, world.partitions).await;
