@@ -86,7 +86,9 @@ pub async fn serve(
         match accepted {
             Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    let (connection, aborted) = (connection.clone(), aborted.clone());
+                    // A token of its own each: who waits for a shared one takes its lock at every wake-up.
+                    let (stopping, aborted) = (stopping.child_token(), aborted.child_token());
+                    let connection = Connection { stopping, ..connection.clone() };
                     tasks.spawn(async move {
                         tokio::select! {
                             biased;

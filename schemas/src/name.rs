@@ -4,13 +4,14 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
-use std::sync::Arc;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A name of 1 to 128 characters out of `[a-zA-Z0-9._-]`. Cloning is cheap.
+/// A name of 1 to 128 characters out of `[a-zA-Z0-9._-]`. Cloning is cheap, and free of
+/// allocation up to 24 characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Arc<str>);
+pub struct Name(CompactString);
 
 /// A text that cannot be a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

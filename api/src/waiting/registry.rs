@@ -1,16 +1,17 @@
 //! Slots by key, and the futures that wait on them. What a slot holds and when it is told is its user's business.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 const SHARDS: usize = 32;
 
-type Shard<K, V> = Mutex<HashMap<K, Vec<Arc<Slot<V>>>>>;
+type Shard<K, V> = Mutex<HashMap<K, Vec<Arc<Slot<V>>>, RandomState>>;
 
 /// Slots by key. One key may have several: requests that race with one event id, followers of one run.
 pub(super) struct Registry<K, V> {
@@ -32,7 +33,7 @@ impl<K, V> Default for Registry<K, V> {
     fn default() -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             slots: AtomicUsize::new(0),
         }
     }
