@@ -65,6 +65,11 @@ impl Changes {
         self.entries.iter().map(|entry| entry.change(&self.bytes))
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The lowest and highest timestamp; `None` when nothing changes.
     pub(crate) fn timestamps_us(&self) -> Option<(i64, i64)> {
         let lowest = self.entries.iter().map(|entry| entry.timestamp_us).min()?;

@@ -31,16 +31,21 @@ pub struct EmbeddedOptions {
     pub buffer_bytes: u64,
     /// Threads that write out and compact.
     pub worker_threads: usize,
+    /// Rows from which on a set that is newer than all that is stored is written as tables of its own. It is sorted
+    /// already, so that this spares the journal and the sorted memory; smaller ones would leave many small tables.
+    pub tables_rows: usize,
 }
 
 impl EmbeddedOptions {
-    /// The defaults for a folder: 16 MiB of cache, 16 MiB of write buffer, one worker thread.
+    /// The defaults for a folder: 16 MiB of cache, 16 MiB of write buffer, one worker thread, tables of their own for
+    /// sets of 32,768 rows.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
             cache_bytes: 16 * 1024 * 1024,
             buffer_bytes: 16 * 1024 * 1024,
             worker_threads: 1,
+            tables_rows: 32_768,
         }
     }
 }
@@ -54,6 +59,7 @@ pub struct EmbeddedStore {
     rows: Keyspace,
     database: Database,
     catalog: RwLock<Catalog>,
+    tables_rows: usize,
     /// Held while stored rows are compared with new ones and replaced.
     writer: Mutex<Writer>,
     /// Declared last: released only when the database is closed.

@@ -20,8 +20,8 @@ const CHILD_FOLDER: &str = "TIDEWHEEL_STORE_CRASH_FOLDER";
 const CHECKPOINT: i64 = -1;
 
 fn options(directory: &Path) -> EmbeddedOptions {
-    // A small buffer, so that rows are written out and compacted all the time.
-    EmbeddedOptions { buffer_bytes: 1024 * 1024, ..EmbeddedOptions::new(directory) }
+    // A small buffer, so that rows are written out and compacted all the time; some sets become tables of their own.
+    EmbeddedOptions { buffer_bytes: 1024 * 1024, tables_rows: 20, ..EmbeddedOptions::new(directory) }
 }
 
 /// The write set of a number: an entity as a whole, index rows moved, a payload, and the count last.
@@ -31,8 +31,10 @@ fn numbered(number: i64) -> WriteSet {
     let body = number.to_string();
     let payload = Value::Blob(Bytes::from(vec![number as u8; (number as usize * 7_919) % 30_000]));
     let mut entities = vec![header(id, timestamp_us, Some(number))];
+    // Every fifth set is large.
+    let slots = if number % 5 == 0 { 30 } else { 5 };
     entities.extend(
-        (0..5).map(|slot| part(id, slot, timestamp_us, (slot != number % 5).then_some(body.as_str()))),
+        (0..slots).map(|slot| part(id, slot, timestamp_us, (slot != number % 5).then_some(body.as_str()))),
     );
     WriteSet {
         // Every seventh set is written as by a writer that names no source.

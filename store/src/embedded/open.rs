@@ -38,6 +38,7 @@ pub(super) fn open(options: &EmbeddedOptions) -> Result<EmbeddedStore, StoreErro
         rows,
         database,
         catalog: RwLock::new(catalog),
+        tables_rows: options.tables_rows,
         writer: Mutex::new(writer),
         _lock: lock,
     };

@@ -1,4 +1,5 @@
-//! Writing a set: one fjall batch, with or without reading what is stored first.
+//! Writing a set: one fjall batch, with or without reading what is stored first; or, when it is large and newer than
+//! all that is stored, tables of its own.
 
 use fjall::OwnedWriteBatch as WriteBatch;
 
@@ -26,6 +27,11 @@ impl EmbeddedStore {
             self.catalog.read().require(generation, write.table)?;
         }
         let blind = writes.source.is_some_and(|source| writer.marks.all_older(generation, source, lowest_us));
+        if blind && changes.len() >= self.tables_rows {
+            let rises = writer.marks.raise(generation, writes.source, highest_us);
+            let mark = rises.then(|| (keys::of_mark(generation, writes.source), highest_us));
+            return self.add_tables(generation, &changes, mark).map_err(open::unavailable);
+        }
         let mut batch = self.database.batch();
         let mut keys = Keys { row: Vec::new(), deletion: Vec::new() };
         for change in changes.iter() {
@@ -44,6 +50,32 @@ impl EmbeddedStore {
             batch.insert(&self.rows, keys::of_mark(generation, writes.source), highest_us.to_be_bytes());
         }
         batch.commit().map_err(open::unavailable)
+    }
+
+    /// Writes all changes as tables, which become visible together. Keys must ascend: marks, rows, deletions.
+    fn add_tables(
+        &self,
+        generation: Generation,
+        changes: &Changes,
+        mark: Option<(Vec<u8>, i64)>,
+    ) -> fjall::Result<()> {
+        let mut tables = self.rows.start_ingestion()?;
+        if let Some((key, highest_us)) = mark {
+            tables.write(key, highest_us.to_be_bytes())?;
+        }
+        let mut keys = Keys { row: Vec::new(), deletion: Vec::new() };
+        for change in changes.iter() {
+            keys.set(generation, &change);
+            match change.stored {
+                Some(stored) => tables.write(keys.row.as_slice(), stored)?,
+                None => tables.write_tombstone(keys.row.as_slice())?,
+            }
+        }
+        for change in changes.iter().filter(|change| change.stored.is_none()) {
+            keys.set(generation, &change);
+            tables.write(keys.deletion.as_slice(), change.timestamp_us.to_be_bytes())?;
+        }
+        tables.finish()
     }
 
     fn put(&self, batch: &mut WriteBatch, keys: &Keys, change: &Change<'_>) {
