@@ -9,7 +9,9 @@ use clap::{Args, Parser, Subcommand};
 use tidewheel::config::{Layer, Sources};
 use tidewheel_schemas::{Name, RunId};
 
-pub use self::bench::{BenchCommand, LoadArguments};
+pub use self::bench::{
+    BenchCommand, KillArguments, LoadArguments, RebuildArguments, ScaleArguments, TimersArguments,
+};
 
 const EXIT_CODES: &str = "Exit codes: 0 it was done; 1 it failed, or the run it is about did; 2 the command line or \
                           the configuration is wrong; 3 no server answers; 4 there is no such thing.";
@@ -26,7 +28,7 @@ pub struct Arguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a node with sample workflows (`order`, `steps`, `wait`) on this machine; needs no other server.
+    /// Run a node with sample workflows (`order`, `steps`, `wait`, `sleep`, `count`) on this machine; needs no other server.
     Dev(ConfigArguments),
     /// Prove the promise: run orders, kill the node half-way, and compare every view with the log.
     Demo(DemoArguments),

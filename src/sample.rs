@@ -1,8 +1,9 @@
-//! The workflows of `tidewheel dev`: `order`, `steps` and `wait`. Written as a user would, with the SDK alone.
+//! The workflows of `tidewheel dev`: `order`, `steps`, `wait`, `sleep` and `count`. Written as a user would, with the SDK alone.
 
 use std::future::ready;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidewheel_sdk::{Context, RetryPolicy, StepError, StepResult, WorkflowError, WorkflowResult};
@@ -203,6 +204,46 @@ pub async fn wait(context: Context, _input: Value) -> Result<Value, WorkflowErro
     context.signal("go").await
 }
 
+/// The input of `sleep`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nap {
+    /// When to go on, milliseconds since 1970.
+    pub until_ms: i64,
+}
+
+/// Sleeps until a time. Returns that time.
+///
+/// # Errors
+/// When the time is none, or the run is asked to cancel.
+pub async fn sleep(context: Context, input: Nap) -> WorkflowResult<i64> {
+    let until = Timestamp::from_millisecond(input.until_ms)
+        .map_err(|error| WorkflowError::failed("bad_input", error.to_string()))?;
+    context.sleep_until(until).await?;
+    Ok(input.until_ms)
+}
+
+/// Signals that `count` takes at once, at most.
+const TICKS_MAX: usize = 100;
+/// The payload of the signal `tick` that ends `count`.
+const LAST_TICK: &str = "last";
+
+/// Counts signals `tick` until one says `last`, and returns how many came before it. Its input is not looked at.
+///
+/// # Errors
+/// When the run is asked to cancel.
+pub async fn count(context: Context, _input: Value) -> WorkflowResult<u64> {
+    let mut counted = 0;
+    loop {
+        for tick in context.signals::<Value>("tick", TICKS_MAX).await? {
+            if tick.as_str() == Some(LAST_TICK) {
+                return Ok(counted);
+            }
+            counted += 1;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -249,6 +290,21 @@ mod tests {
             .cancel_after(Duration::from_secs(1), "changed my mind")
             .run(&lamp());
         assert!(run.output::<Outcome>().unwrap_err().is_cancelled());
+    }
+
+    #[test]
+    fn sleep_goes_on_at_its_time_and_refuses_what_is_none() {
+        let run = Scenario::new(workflow(sleep)).run(&json!({"until_ms": 1_000}));
+        assert_eq!(run.output::<i64>().unwrap(), 1_000);
+        let run = Scenario::new(workflow(sleep)).run(&json!({"until_ms": i64::MAX}));
+        assert!(run.output::<i64>().is_err());
+    }
+
+    #[test]
+    fn count_counts_until_the_last_tick() {
+        let scenario = Scenario::new(workflow(count));
+        let run = scenario.signal("tick", &"a").signal("tick", &1).signal("tick", &"last").run(&json!(null));
+        assert_eq!(run.output::<u64>().unwrap(), 2);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tidewheel_engine::Fold;
 use tidewheel_log::{EventLog as _, MemoryLog};
 use tidewheel_projector::chunk::{Chunk, Live};
 use tidewheel_projector::views::TABLES;
-use tidewheel_replay::{Kind, VerifyError, Views, verify};
+use tidewheel_replay::{Kind, RebuildError, RebuildOptions, VerifyError, Views, rebuild, verify};
 use tidewheel_schemas::event::{LogCreated, PartitionClaimed, RunSignaled, RunStarted, SignalAwaited};
 use tidewheel_schemas::event::{RunStateChanged, RunTerminated, SignalSent};
 use tidewheel_schemas::partition::partition_for;
@@ -264,4 +264,29 @@ async fn views_of_a_longer_log_are_refused() {
     let shorter = History::new().await;
     let refused = verify(&shorter.views_in(store), 10).await;
     assert!(matches!(refused, Err(VerifyError::AheadOfLog { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn rebuilt_views_are_those_the_log_leads_to_whatever_left_memory_meanwhile() {
+    let mut history = History::new().await;
+    history.runs().await;
+    for (chunk_records, runs_max) in [(1, 0), (1, 1_000), (7, 0), (7, 2), (1_000, 1_000)] {
+        let views = history.views_in(Arc::new(MemoryStore::new()));
+        let options = RebuildOptions { chunk_records, runs_max, ..RebuildOptions::default() };
+        let mut records = 0;
+        for partition in 0..PARTITIONS {
+            records += rebuild(&views, partition, &options).await.unwrap().records;
+        }
+        let report = verify(&views, 10).await.unwrap();
+        assert_eq!((report.difference_count, report.behind), (0, 0), "{:?}", report.differences);
+        assert_eq!(report.records, records, "chunks of {chunk_records}, {runs_max} runs");
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_into_a_generation_that_has_views_is_refused() {
+    let history = History::new().await;
+    let (views, _) = history.views().await;
+    let refused = rebuild(&views, 1, &RebuildOptions::default()).await;
+    assert!(matches!(refused, Err(RebuildError::NotEmpty { next_offset: 2, .. })), "{refused:?}");
 }

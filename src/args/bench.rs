@@ -1,10 +1,10 @@
 //! The command line of `bench`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tidewheel_bench::load::Plan;
-use tidewheel_bench::workload::Workload;
 
 /// Workloads. W numbers are those of docs/benchmarks.md.
 #[derive(Debug, Clone, Subcommand)]
@@ -30,6 +30,18 @@ pub enum BenchCommand {
     /// W3: signal a waiting run, until its result reaches a client that waits for it already; the rate is of whole
     /// rounds, which start the run first.
     Signal(LoadArguments),
+    /// W4: timers due within one second; how late they fire. Samples `sleep`.
+    Timers(TimersArguments),
+    /// W5: one run that is signalled at a fixed rate (`--rate`, 1000 unless said); whether it keeps up. Sample `count`.
+    HotRun(LoadArguments),
+    /// W6: a node of its own in a temporary folder, killed with SIGKILL at half of its load, again and again. Fails if
+    /// anything that was acknowledged is lost or happened twice.
+    Kill(KillArguments),
+    /// W7: views built from the log alone, without a node; nothing but a scratch folder is written.
+    Rebuild(RebuildArguments),
+    /// Memory, throughput and latency of nodes of its own with more and more finished runs, and with more and more
+    /// partitions.
+    Scale(ScaleArguments),
     /// `GET` of a path of any HTTP server: what the load generator costs and can do at most.
     Probe {
         /// The path.
@@ -70,6 +82,95 @@ pub struct LoadArguments {
     pub json: bool,
 }
 
+/// How many timers.
+#[derive(Debug, Clone, Args)]
+pub struct TimersArguments {
+    /// The server.
+    #[arg(long, env = "TIDEWHEEL_SERVER", default_value = "http://127.0.0.1:7400", value_name = "URL")]
+    pub server: String,
+    /// Timers.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub count: u32,
+    /// They are due evenly over so long; `0s` means all at the same instant.
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub spread: Duration,
+    /// Rest between the start of the last run and the first timer.
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    pub lead: Duration,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How often a node is killed.
+#[derive(Debug, Clone, Args)]
+pub struct KillArguments {
+    /// Kills.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rounds: u32,
+    /// Partitions of the node.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub partitions: u32,
+    /// Size of a payload.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..=65_536))]
+    pub payload_bytes: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which log is rebuilt.
+#[derive(Debug, Clone, Args)]
+pub struct RebuildArguments {
+    /// Data folder of a node that does not run, or an empty one, in which a sample log is made first.
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: PathBuf,
+    /// Records of a sample log.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub records: u64,
+    /// Partitions of a sample log.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub partitions: u32,
+    /// Size of a payload in a sample log.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub payload_bytes: u32,
+    /// Records of a chunk; every partition holds one in memory.
+    #[arg(long, default_value_t = 32_768, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub chunk_records: u32,
+    /// The topic, if the node's was not the default one.
+    #[arg(long, default_value = "tidewheel.local.workflow.events")]
+    pub topic: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What nodes are measured with.
+#[derive(Debug, Clone, Args)]
+pub struct ScaleArguments {
+    /// Numbers of finished runs to measure at, ascending; `0` alone for none.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000, 1_000_000])]
+    pub runs: Vec<u64>,
+    /// Numbers of partitions to measure with.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16], value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub partitions: Vec<u32>,
+    /// Clients.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub clients: u16,
+    /// Length of each measurement, such as `10s`.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub duration: Duration,
+    /// Size of a payload.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub payload_bytes: u32,
+    /// Where the nodes' folders are made, and removed afterwards; the folder for temporary files if absent.
+    #[arg(long, value_name = "FOLDER")]
+    pub scratch: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl LoadArguments {
     /// The load that is asked for.
     pub fn plan(&self) -> Plan {
@@ -79,19 +180,6 @@ impl LoadArguments {
             duration: self.duration,
             rate: self.rate,
             processes: self.pid.into_iter().collect(),
-        }
-    }
-}
-
-impl BenchCommand {
-    /// What is to be done and to whom.
-    pub fn parts(self) -> (Workload, LoadArguments) {
-        match self {
-            Self::Start(load) => (Workload::Start, load),
-            Self::Batch { lines, load } => (Workload::Batch { lines: lines as usize }, load),
-            Self::Steps { steps, load } => (Workload::Steps { steps }, load),
-            Self::Signal(load) => (Workload::Signal, load),
-            Self::Probe { path, load } => (Workload::Probe { path }, load),
         }
     }
 }

@@ -1,23 +1,45 @@
 //! `tidewheel bench`: load, and what was measured. The load itself is in `bench/`.
 
+mod single;
+
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use tidewheel_bench::http::{Connection, HttpError};
 use tidewheel_bench::load::LoadError;
 use tidewheel_bench::process::Usage;
 use tidewheel_bench::target::Target;
+use tidewheel_bench::workload::Workload;
 
 use crate::args::{BenchCommand, LoadArguments};
 use crate::failure::Failure;
 use crate::output::print;
 
-/// Measures. Fails, after the report, if any operation failed.
+/// Measures. Fails, after the report, if anything failed.
 pub async fn run(command: BenchCommand) -> Result<(), Failure> {
-    let (workload, arguments) = command.parts();
-    let target = reach(&arguments).await?;
+    match command {
+        BenchCommand::Start(arguments) => load(Workload::Start, arguments).await,
+        BenchCommand::Batch { lines, load: arguments } => {
+            load(Workload::Batch { lines: lines as usize }, arguments).await
+        }
+        BenchCommand::Steps { steps, load: arguments } => load(Workload::Steps { steps }, arguments).await,
+        BenchCommand::Signal(arguments) => load(Workload::Signal, arguments).await,
+        BenchCommand::Probe { path, load: arguments } => load(Workload::Probe { path }, arguments).await,
+        BenchCommand::Timers(arguments) => single::timers(arguments).await,
+        BenchCommand::HotRun(arguments) => single::hot_run(arguments).await,
+        BenchCommand::Kill(arguments) => single::kill(arguments).await,
+        BenchCommand::Rebuild(arguments) => single::rebuild(arguments).await,
+        BenchCommand::Scale(arguments) => single::scale(arguments).await,
+    }
+}
+
+/// Applies a load of many clients.
+async fn load(workload: Workload, arguments: LoadArguments) -> Result<(), Failure> {
+    let target = reach(&arguments.server, arguments.pid).await?;
     let loading = workload.run(&target, arguments.plan(), arguments.payload_bytes as usize);
     let report = tokio::select! {
         report = loading => report.map_err(failure)?,
@@ -26,12 +48,7 @@ pub async fn run(command: BenchCommand) -> Result<(), Failure> {
             return Err(Failure::Failed("stopped before the end; nothing was measured".to_owned()));
         }
     };
-    if arguments.json {
-        let json = serde_json::to_string(&report).map_err(|error| Failure::Failed(error.to_string()))?;
-        print(&json)?;
-    } else {
-        print(report.to_string().trim_end())?;
-    }
+    tell(&report, arguments.json)?;
     match report.error_count() {
         0 if report.operations > 0 => Ok(()),
         0 => Err(Failure::Failed("no operation ended within the measurement; make it longer".to_owned())),
@@ -39,20 +56,29 @@ pub async fn run(command: BenchCommand) -> Result<(), Failure> {
     }
 }
 
+/// Prints a report.
+fn tell(report: &(impl Serialize + Display), json: bool) -> Result<(), Failure> {
+    if json {
+        print(&serde_json::to_string(report).map_err(|error| Failure::Failed(error.to_string()))?)?;
+    } else {
+        print(report.to_string().trim_end())?;
+    }
+    Ok(())
+}
+
 /// A server that is not there must be told at once, not counted.
-async fn reach(arguments: &LoadArguments) -> Result<Target, Failure> {
-    if let Some(id) = arguments.pid
+async fn reach(server: &str, process: Option<u32>) -> Result<Target, Failure> {
+    if let Some(id) = process
         && Usage::of_process(id).is_none()
     {
         return Err(Failure::Usage(format!("--pid {id}: there is no such process, or this is not Linux")));
     }
-    let target = Target::tidewheel(&arguments.server).map_err(|error| Failure::Usage(error.to_string()))?;
+    let target = Target::tidewheel(server).map_err(|error| Failure::Usage(error.to_string()))?;
     match Connection::new(target.server()).send(&target.server().get("/health/ready")).await {
         Ok(_) => Ok(target),
         Err(error @ (HttpError::Connection { .. } | HttpError::Timeout { .. })) => {
             Err(Failure::Unreachable(format!(
-                "{} does not answer ({error}); start a node with `tidewheel dev` or name another with --server",
-                arguments.server
+                "{server} does not answer ({error}); start a node with `tidewheel dev` or name another with --server"
             )))
         }
         Err(error @ (HttpError::Malformed { .. } | HttpError::Address { .. })) => {

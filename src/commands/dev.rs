@@ -17,6 +17,8 @@ pub async fn run(arguments: ConfigArguments) -> Result<(), Failure> {
         .workflow("order", sample::order)
         .workflow("steps", sample::steps)
         .workflow("wait", sample::wait)
+        .workflow("sleep", sample::sleep)
+        .workflow("count", sample::count)
         .serve()
         .await
         .map_err(|error| Failure::Failed(error.to_string()))
