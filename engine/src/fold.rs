@@ -13,6 +13,7 @@ use crate::control::Control;
 use crate::outbox::OutboxEntry;
 use crate::run::Run;
 use crate::run::apply::{Applied, Place, apply, create, park, repeated};
+use crate::run::rewind::rewind;
 use crate::transition::{OutboxChange, Transition};
 use crate::verdict::{Rejection, Verdict};
 
@@ -91,9 +92,15 @@ impl Fold {
         &self.runs
     }
 
-    /// Brings a loaded run into memory, unless it is there already.
-    pub fn insert(&mut self, run: Run) {
+    /// Brings a loaded run into memory, unless it is there already. Rows that are further than this fold are rewound to
+    /// where it stands, so that the records in between do all they do; `false` if the run was not started by then.
+    pub fn insert(&mut self, run: Run) -> bool {
+        let next_offset = self.control.next_offset;
+        let is_ahead = run.header.applied_offset >= next_offset
+            || run.header.parked_at.is_some_and(|parked_at| parked_at >= next_offset);
+        let Some(run) = (if is_ahead { rewind(&run, next_offset) } else { Some(run) }) else { return false };
         self.runs.entry(run.header.run_id).or_insert(run);
+        true
     }
 
     /// Drops a run from memory if a view holds everything up to `applied_offset`.

@@ -126,11 +126,14 @@ impl Partition {
         if self.fold.run(run_id).is_some() {
             return;
         }
-        let due = run.header.work_due_us();
-        // What it is loaded for may change nothing; it must be able to leave memory all the same.
-        self.evictable.push_back((run.header.applied_offset, run_id));
         self.turns.elsewhere.remove(&run_id);
-        self.fold.insert(run);
+        if !self.fold.insert(run) {
+            return;
+        }
+        let Some(header) = self.fold.run(run_id).map(|run| &run.header) else { return };
+        let (due, applied_offset) = (header.work_due_us(), header.applied_offset);
+        // What it is loaded for may change nothing; it must be able to leave memory all the same.
+        self.evictable.push_back((applied_offset, run_id));
         if self.is_leader() {
             self.note_work(run_id, due);
         }

@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub mod digest;
 mod progress;
+pub(crate) mod rewind;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

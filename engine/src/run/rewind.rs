@@ -1,0 +1,59 @@
+//! Rewinding: a run as it was at an earlier place of its partition, refolded from its own history.
+//!
+//! Rows of a run may be further than the checkpoint they are loaded beside: a write was cut between its stages, or
+//! another process writes the same views. Skipping the records in between would lose what they change outside of the
+//! run: its outbox entries, and the index rows that were to be deleted after the run was written.
+
+use tidewheel_schemas::{Author, Entity, Envelope};
+
+use super::apply::{Place, apply, create};
+use super::digest::PartsDigest;
+use super::{HistoryEntry, Origin, Run};
+
+/// The run as it was before the record at `next_offset`; `None` if that is before its start.
+///
+/// What a history does not hold, the ids of refused events, is taken from the remembered ones. Ids that were forgotten
+/// since (after 1,000 newer ones and 15 minutes) are not.
+pub(crate) fn rewind(run: &Run, next_offset: i64) -> Option<Run> {
+    let mut entries = run.history.iter().take_while(|entry| entry.offset < next_offset);
+    let first = entries.next()?;
+    let (_, rewound) = create(run.header.run_id, place(run, first), &envelope(run, first), (*first.event).clone());
+    let mut rewound = rewound?;
+    for entry in entries {
+        apply(&mut rewound, place(run, entry), &envelope(run, entry), (*entry.event).clone());
+    }
+    let refused = run.remembered.iter().filter(|(_, first)| first.outcome.is_err() && first.offset < next_offset);
+    for (event_id, first) in refused {
+        rewound.remembered.insert(*event_id, *first);
+        rewound.remembered_order.insert(first.offset, *event_id);
+    }
+    let newest = rewound.remembered_order.last_key_value().map_or(i64::MIN, |(offset, _)| *offset);
+    let parts = PartsDigest::of(&rewound);
+    let header = std::sync::Arc::make_mut(&mut rewound.header);
+    header.applied_offset = header.applied_offset.max(newest);
+    header.parts = parts;
+    header.parked_at = run.header.parked_at.filter(|parked_at| *parked_at < next_offset);
+    Some(rewound)
+}
+
+fn place(run: &Run, entry: &HistoryEntry) -> Place {
+    let log_time_us = run.remembered.get(&entry.event_id).map_or(0, |first| first.log_time_us);
+    Place { offset: entry.offset, log_time_us }
+}
+
+fn envelope(run: &Run, entry: &HistoryEntry) -> Envelope {
+    let author = match entry.origin {
+        // Who asked is not kept, and changes nothing.
+        Origin::External { .. } => Author::Ingest { principal: "".into() },
+        Origin::Engine { seen, idle } => Author::Engine { claim: 0, seq: 0, seen, idle },
+    };
+    Envelope {
+        event_id: entry.event_id,
+        entity: Entity::Run(run.header.run_id),
+        namespace: Some(run.header.namespace.clone()),
+        recorded_at_us: entry.recorded_at_us,
+        cause: None,
+        traceparent: None,
+        author,
+    }
+}
