@@ -116,14 +116,24 @@ impl Fold {
         safe
     }
 
-    /// The run a record is about, if it is not in memory: load it before folding the record.
+    /// The run a record is about, if it is not in memory: load it before folding the record. None for a record that
+    /// lies in the wrong partition: its run is another owner's, whatever the views know of it.
     pub fn wanted(&self, record: &Record) -> Option<RunId> {
         match &record.headers {
-            RecordHeaders::Known(headers) => {
-                headers.entity.run_id().filter(|run_id| !self.runs.contains_key(run_id))
-            }
+            RecordHeaders::Known(headers) => headers
+                .entity
+                .run_id()
+                .filter(|run_id| !self.runs.contains_key(run_id) && self.lies_here(record, *run_id)),
             RecordHeaders::Foreign(_) => None,
         }
+    }
+
+    /// Whether a record about this run carries the run's key and belongs into this partition.
+    fn lies_here(&self, record: &Record, run_id: RunId) -> bool {
+        let Some(log) = &self.control.log else { return false };
+        let mut text = [0; 36];
+        let key = run_id.as_uuid().hyphenated().encode_lower(&mut text).as_bytes();
+        record.key == key && partition_for(key, log.partitions) == self.control.partition
     }
 
     /// Folds the next record.
@@ -221,12 +231,12 @@ impl Fold {
 
     /// Whether the record may lie here at all: right key, right partition, a type of the fold in force.
     fn check_place(&self, record: &Record, headers: &Headers) -> Result<(), Rejection> {
-        let Some(log) = &self.control.log else {
+        if self.control.log.is_none() {
             return match headers.entity {
                 Entity::Partition(number) if number == self.control.partition => Ok(()),
                 Entity::Partition(_) | Entity::Run(_) => Err(Rejection::Void),
             };
-        };
+        }
         if !registry::allowed(
             i32::try_from(self.control.fold).unwrap_or(i32::MAX),
             headers.event_type,
@@ -236,11 +246,7 @@ impl Fold {
         }
         let here = match &headers.entity {
             Entity::Partition(number) => *number == self.control.partition,
-            Entity::Run(run_id) => {
-                let mut text = [0; 36];
-                let key = run_id.as_uuid().hyphenated().encode_lower(&mut text).as_bytes();
-                record.key == key && partition_for(key, log.partitions) == self.control.partition
-            }
+            Entity::Run(run_id) => self.lies_here(record, *run_id),
         };
         if here || mutation::is(Mutation::PartitionUnchecked) {
             Ok(())

@@ -279,6 +279,21 @@ fn foreign_and_misplaced_records_are_rejected_at_their_place_and_freeze_nothing(
 }
 
 #[test]
+fn a_misplaced_record_brings_no_run_of_another_partition_into_memory() {
+    let (mut world, _) = led();
+    let elsewhere = RunId::keyed("default", 1, "order", "elsewhere");
+    let author = Author::Ingest { principal: "anonymous".into() };
+    let signal = RunSignaled { name: name("payment"), payload: Payload::null() };
+    let good = world.record(Entity::Run(elsewhere), Some(name("default")), author, signal.into());
+    let misplaced = NewRecord { key: b"elsewhere".as_slice().into(), ..good.clone() };
+    world.append(vec![misplaced, good]);
+    let from = world.log.len() - 2;
+    let partition = &world.processes[0].partition;
+    assert!(partition.wanted(&world.log[from..=from]).is_empty());
+    assert!(partition.wanted(&world.log[from + 1..]).contains(&elsewhere));
+}
+
+#[test]
 fn an_idle_run_leaves_memory_and_comes_back_where_it_was() {
     let (mut world, run_id) = led();
     world.finish_step(0, 0, true);
