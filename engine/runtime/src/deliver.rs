@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, try_join_all};
+use parking_lot::Mutex;
 use tidewheel_engine::Control;
 use tidewheel_engine::outbox::OutboxEntry;
 use tidewheel_engine::partition::Partition;
@@ -15,7 +16,7 @@ use tidewheel_schemas::partition::partition_for;
 use tidewheel_schemas::{
     Author, Entity, Envelope, EventId, LogId, NewRecord, OutboxName, Topic, TopicPartition, codec,
 };
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::appends::bytes_of;
@@ -34,7 +35,9 @@ type Accepted = BTreeMap<(LogId, u32), OutboxName>;
 /// What each partition last accepted from each source, as its owner in this process folded it.
 #[derive(Default)]
 pub(crate) struct Sources {
-    partitions: watch::Sender<BTreeMap<u32, Folded>>,
+    partitions: Mutex<BTreeMap<u32, Folded>>,
+    /// Told of every publication. Wakes those who wait in the order in which they began to.
+    published: Notify,
 }
 
 /// How far a partition was folded, and what it had accepted by then.
@@ -47,23 +50,30 @@ struct Folded {
 impl Sources {
     /// Publishes what `control` says.
     pub(crate) fn publish(&self, control: &Control) {
-        self.partitions.send_modify(|partitions| {
-            let folded = partitions.entry(control.partition).or_default();
-            folded.next_offset = control.next_offset;
-            if folded.accepted != control.sources {
-                folded.accepted.clone_from(&control.sources);
-            }
-        });
+        let mut partitions = self.partitions.lock();
+        let folded = partitions.entry(control.partition).or_default();
+        folded.next_offset = control.next_offset;
+        if folded.accepted != control.sources {
+            folded.accepted.clone_from(&control.sources);
+        }
+        drop(partitions);
+        self.published.notify_waiters();
     }
 
     /// What `destination` last accepted from `source` before `end`, once it was folded that far.
     async fn last_accepted(&self, destination: u32, end: i64, source: (LogId, u32)) -> Option<OutboxName> {
-        let mut partitions = self.partitions.subscribe();
-        let folded = partitions
-            .wait_for(|partitions| partitions.get(&destination).is_some_and(|to| to.next_offset >= end))
-            .await;
-        // The sender is ours, so waiting does not fail.
-        folded.ok()?.get(&destination)?.accepted.get(&source).copied()
+        loop {
+            let published = self.published.notified();
+            tokio::pin!(published);
+            // Registered before looking, so that no publication in between is missed.
+            published.as_mut().enable();
+            if let Some(folded) = self.partitions.lock().get(&destination)
+                && folded.next_offset >= end
+            {
+                return folded.accepted.get(&source).copied();
+            }
+            published.await;
+        }
     }
 }
 
