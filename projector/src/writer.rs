@@ -262,6 +262,21 @@ impl Projector {
         }
         let _wanted = progress.want(offset);
         self.0.wake.notify_one();
+        self.wait_unhurried(partition, offset, timeout).await
+    }
+
+    /// As [`Self::wait_applied`], but leaves the chunk open until its time: for waits beside which something else is
+    /// told sooner, so that many of them do not cut the projector's work into small pieces.
+    ///
+    /// # Errors
+    /// As [`Self::wait_applied`].
+    pub async fn wait_unhurried(
+        &self,
+        partition: u32,
+        offset: i64,
+        timeout: Duration,
+    ) -> Result<(), ProjectorError> {
+        let progress = self.progress(partition)?;
         let mut failure = self.0.failure.clone();
         tokio::select! {
             biased;
