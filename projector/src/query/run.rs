@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
-use tidewheel_api::waiting::is_settled;
+use tidewheel_api::waiting::{Follower, Standing, is_settled};
 use tidewheel_api::{AtLeast, DurationParameter, Problem, Query, RunAnswer, RunPath, json};
 use tidewheel_engine::RunHeader;
 use utoipa::IntoParams;
@@ -30,6 +30,13 @@ impl Reads {
     /// Waits for what the parameters of a read ask for.
     pub(super) async fn reach_for(&self, parameters: &ReadParameters) -> Result<(), Problem> {
         self.reach(parameters.at_least, parameters.timeout).await
+    }
+
+    /// The answer for a run as a follower was told of it.
+    fn told(&self, standing: &Standing) -> Result<Response, Problem> {
+        let position = self.position(standing.partition, standing.offset)?;
+        let answer = RunAnswer::new(&standing.run, standing.output.as_ref(), position);
+        Ok(json(waited_status(&standing.run), &answer))
     }
 }
 
@@ -63,6 +70,12 @@ pub async fn get_run(
 /// How a wait is answered that ended with `run`.
 fn waited_status(run: &RunHeader) -> StatusCode {
     if run.status.is_finished() { StatusCode::OK } else { StatusCode::ACCEPTED }
+}
+
+/// The end of a run that `told` lets be told; of any other, never.
+async fn settled_as(follower: &mut Follower, told: impl Fn(&Standing) -> bool) -> Standing {
+    let standing = follower.settled().await;
+    if told(&standing) { standing } else { std::future::pending().await }
 }
 
 /// Parameters of waiting for a result.
@@ -109,35 +122,31 @@ pub async fn get_result(
     let mut follower = reads.0.waiting.follow(run_id);
     let timeout = parameters.timeout.map_or(Duration::ZERO, |timeout| timeout.0);
     let deadline = tokio::time::Instant::now() + timeout;
-    reads.reach(parameters.at_least, parameters.timeout).await?;
-    let mut stored = reads.find(&namespace, run_id).await?;
-    let mut settled = None;
-    if !stored.header.status.is_finished() && !timeout.is_zero() {
+    let look = async {
+        reads.reach(parameters.at_least, parameters.timeout).await?;
+        let stored = reads.find(&namespace, run_id).await?;
+        if stored.header.status.is_finished() || timeout.is_zero() {
+            return Ok(stored);
+        }
         // An end, or the resume of a parked run, may have been told before we followed and not be in the views yet.
-        settled = tokio::select! {
-            standing = follower.settled() => Some(standing),
-            _ = reads.catch_up(stored.partition, timeout) => None,
-            () = reads.0.options.stopping.cancelled() => None,
-        };
-        if settled.is_none() {
-            stored = reads.find(&namespace, run_id).await?;
-        }
-    }
-    if settled.is_none() && !is_settled(&stored.header) {
-        settled = tokio::select! {
-            standing = follower.settled() => Some(standing),
-            () = tokio::time::sleep_until(deadline) => None,
-            () = reads.0.options.stopping.cancelled() => None,
-        };
-        if settled.is_none() {
-            stored = reads.find(&namespace, run_id).await?;
-        }
-    }
-    let Some(standing) = settled else {
-        let status = waited_status(&stored.header);
-        return Ok(json(status, &reads.answer(stored).await?));
+        let _ = reads.catch_up(stored.partition, timeout).await;
+        reads.find(&namespace, run_id).await
     };
-    let position = reads.position(standing.partition, standing.offset)?;
-    let answer = RunAnswer::new(&standing.run, standing.output.as_ref(), position);
-    Ok(json(waited_status(&standing.run), &answer))
+    let told = |standing: &Standing| standing.run.namespace == namespace && !timeout.is_zero();
+    let mut stored = tokio::select! {
+        biased;
+        standing = settled_as(&mut follower, told) => return reads.told(&standing),
+        found = look => found?,
+    };
+    if !is_settled(&stored.header) && !timeout.is_zero() {
+        tokio::select! {
+            biased;
+            standing = settled_as(&mut follower, told) => return reads.told(&standing),
+            () = tokio::time::sleep_until(deadline) => {}
+            () = reads.0.options.stopping.cancelled() => {}
+        }
+        stored = reads.find(&namespace, run_id).await?;
+    }
+    let status = waited_status(&stored.header);
+    Ok(json(status, &reads.answer(stored).await?))
 }
