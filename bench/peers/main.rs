@@ -21,6 +21,9 @@ use self::table::Cell;
 /// The server that is not measured goes on for this long after its load before it is stopped, so that what it still
 /// has to do is not put off to its next turn.
 const SETTLE: Duration = Duration::from_secs(1);
+/// Load that must succeed before a measurement, and how often it is tried.
+const RECOVERY: Duration = Duration::from_secs(1);
+const RECOVERY_ATTEMPTS_MAX: u32 = 60;
 
 /// Compares Tidewheel with Restate: W1, W2 with 1, 3 and 9 steps, and W3, alternating between both.
 ///
@@ -80,9 +83,9 @@ enum PeersError {
     /// Tidewheel does not start or end.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// Restate does not start or end.
-    #[error("Restate: {0}")]
-    Restate(String),
+    /// A server does not start, answer or end.
+    #[error("{0}")]
+    Server(String),
     /// A load cannot be made.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -158,7 +161,7 @@ async fn compare(arguments: &Arguments) -> Result<(), PeersError> {
         None => own_folder()?.join("peers-tools"),
     };
     let data = match &arguments.data {
-        Some(folder) => tempfile::tempdir_in(folder),
+        Some(folder) => std::path::absolute(folder).and_then(tempfile::tempdir_in),
         None => tempfile::tempdir(),
     };
     let data = data.map_err(PeersError::io("a folder for the data"))?;
@@ -207,6 +210,7 @@ async fn alternate(
     for round in 1..=arguments.rounds {
         for (side, reports) in sides.iter().zip(&mut reports) {
             side.resume()?;
+            recover(side).await?;
             let plan = Plan {
                 clients,
                 warm_up: Duration::from_secs(arguments.warm_up_seconds),
@@ -232,6 +236,25 @@ async fn alternate(
     let mut reports = reports.into_iter();
     let ours = reports.next().unwrap_or_default();
     Ok(Cell { workload: workload.name(), clients, ours, peer: reports.next().unwrap_or_default() })
+}
+
+/// Waits until a server answers again after its pause: its own timeouts have passed meanwhile, and what it does about
+/// them is not what is measured.
+async fn recover(side: &Side) -> Result<(), PeersError> {
+    for _ in 0..RECOVERY_ATTEMPTS_MAX {
+        let plan = Plan {
+            clients: 1,
+            warm_up: Duration::ZERO,
+            duration: RECOVERY,
+            rate: None,
+            processes: Vec::new(),
+        };
+        let report = Workload::Steps { steps: 1 }.run(side.target(), plan, 16).await?;
+        if report.operations > 0 && report.error_count() == 0 {
+            return Ok(());
+        }
+    }
+    Err(PeersError::Server(format!("{} does not answer any more after a pause", side.name())))
 }
 
 /// Builds Tidewheel as it is released.

@@ -62,9 +62,12 @@ impl Side {
                 command.env_remove(variable);
             }
         }
+        // Where it runs tells which disk it writes to.
+        let tools = std::path::absolute(tools).map_err(PeersError::io("the path of the tools"))?;
         let script = command
             .arg(path)
-            .args([tools, folder])
+            .args([&tools, folder])
+            .current_dir(folder.parent().unwrap_or(folder))
             .arg(partitions.to_string())
             .envs(names.iter().zip(ports.map(|port| port.to_string())))
             .stdin(Stdio::null())
@@ -76,11 +79,11 @@ impl Side {
         let output = restate.script.stdout.take();
         let ready = timeout(PATIENCE, async { BufReader::new(output?).lines().next_line().await.ok()? });
         let Ok(Some(line)) = ready.await else {
-            return Err(PeersError::Restate(format!("it did not become ready\n{}", last_lines(&log))));
+            return Err(PeersError::Server(format!("Restate did not become ready\n{}", last_lines(&log))));
         };
         let [ingress, .., awakeables] = ports.map(|port| server(&format!("http://127.0.0.1:{port}")));
         if !line.starts_with("restate is ready on ") {
-            return Err(PeersError::Restate(format!("it said `{line}` instead of that it is ready")));
+            return Err(PeersError::Server(format!("Restate said `{line}` instead of that it is ready")));
         }
         let target = Target::Restate { ingress: ingress?, awakeables: awakeables? };
         Ok(Self { target, process: Process::Restate(restate) })
@@ -143,7 +146,7 @@ impl Side {
 
 impl Restate {
     fn new(script: Child) -> Result<Self, PeersError> {
-        let id = script.id().ok_or_else(|| PeersError::Restate("it ended at once".to_owned()))?;
+        let id = script.id().ok_or_else(|| PeersError::Server("Restate ended at once".to_owned()))?;
         Ok(Self { script, id })
     }
 
@@ -151,7 +154,7 @@ impl Restate {
         send(self.id, Signal::TERM).map_err(PeersError::io("Restate has ended by itself"))?;
         match timeout(END_TIMEOUT, self.script.wait()).await {
             Ok(ended) => ended.map(drop).map_err(PeersError::io("Restate cannot be waited for")),
-            Err(_) => Err(PeersError::Restate("it does not end; it is killed".to_owned())),
+            Err(_) => Err(PeersError::Server("Restate does not end; it is killed".to_owned())),
         }
     }
 }

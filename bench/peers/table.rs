@@ -75,7 +75,7 @@ fn grouped(value: f64) -> String {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size in MiB fits")]
-fn figures(reports: &[Report]) -> [String; 7] {
+fn figures(reports: &[Report]) -> [String; 8] {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), grouped);
     [
         number(median_of(reports, |report| Some(report.rate))),
@@ -83,6 +83,7 @@ fn figures(reports: &[Report]) -> [String; 7] {
         latency(reports, |report| report.latency.p99_us),
         latency(reports, |report| report.latency.p99_9_us),
         number(median_of(reports, |report| report.server_cpu_us)),
+        number(median_of(reports, |report| report.server_disk_written_bytes)),
         number(median_of(reports, |report| report.server_written_bytes)),
         number(reports.last().and_then(|last| Some((last.server_resident_bytes? >> 20) as f64))),
     ]
@@ -91,8 +92,8 @@ fn figures(reports: &[Report]) -> [String; 7] {
 /// The table in Markdown. Latencies in milliseconds.
 pub fn table(cells: &[Cell]) -> String {
     let mut text = String::from(
-        "| workload | clients | ratio | Tidewheel /s | p50 | p99 | p99.9 | CPU µs | bytes | MiB | Restate /s | p50 | p99 | p99.9 | CPU µs | bytes | MiB |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        "| workload | clients | ratio | Tidewheel /s | p50 | p99 | p99.9 | CPU µs | disk bytes | charged bytes | MiB | Restate /s | p50 | p99 | p99.9 | CPU µs | disk bytes | charged bytes | MiB |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for cell in cells {
         let ratio = cell.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("**{ratio:.1}**"));
@@ -119,7 +120,7 @@ pub fn table(cells: &[Cell]) -> String {
 
 /// A report in a line.
 pub fn line(report: &Report) -> String {
-    let [rate, p50, p99, p99_9, cpu_us, bytes, mebibytes] = figures(std::slice::from_ref(report));
+    let [rate, p50, p99, p99_9, cpu_us, bytes, _, mebibytes] = figures(std::slice::from_ref(report));
     format!(
         "{rate}/s, p50 {p50}, p99 {p99}, p99.9 {p99_9} ms, {cpu_us} us CPU, {bytes} bytes, {mebibytes} MiB, \
          generator {:.1} us",

@@ -142,6 +142,8 @@ impl Answer<'_> {
 pub struct Connection {
     address: SocketAddr,
     stream: Option<TcpStream>,
+    /// Whether a request was written whose answer was not read.
+    is_owed: bool,
     received: Vec<u8>,
     chunks: Chunks,
 }
@@ -150,7 +152,7 @@ impl Connection {
     /// A connection to be made.
     pub fn new(server: &Server) -> Self {
         let received = Vec::with_capacity(READ_BYTES);
-        Self { address: server.address, stream: None, received, chunks: Chunks::default() }
+        Self { address: server.address, stream: None, is_owed: false, received, chunks: Chunks::default() }
     }
 
     /// Sends one request and waits for its whole answer.
@@ -162,7 +164,8 @@ impl Connection {
         self.answer().await
     }
 
-    /// Sends one request and leaves its answer to [`Connection::answer`], which must be called before the next.
+    /// Sends one request and leaves its answer to [`Connection::answer`]. An answer that is still owed to an earlier
+    /// request is given up, with its connection.
     ///
     /// # Errors
     /// When there is no connection.
@@ -170,13 +173,15 @@ impl Connection {
         let address = self.address;
         let broken = |error: std::io::Error| HttpError::Connection { address, what: error.to_string() };
         // Taken, so that what is cancelled or fails never leaves half a request behind.
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => connect(address).await?,
+        let kept = self.stream.take();
+        let mut stream = match kept {
+            Some(stream) if !self.is_owed => stream,
+            Some(_) | None => connect(address).await?,
         };
         let writing = timeout(REQUEST_TIMEOUT, stream.write_all(request));
         writing.await.map_err(|_| HttpError::Timeout { address })?.map_err(broken)?;
         self.stream = Some(stream);
+        self.is_owed = true;
         Ok(())
     }
 
@@ -187,7 +192,8 @@ impl Connection {
     pub async fn answer(&mut self) -> Result<Answer<'_>, HttpError> {
         let address = self.address;
         let asked_nothing = || HttpError::Connection { address, what: "nothing was asked".to_owned() };
-        let stream = self.stream.take().ok_or_else(asked_nothing)?;
+        let stream = self.stream.take().filter(|_| self.is_owed).ok_or_else(asked_nothing)?;
+        self.is_owed = false;
         let receiving = receive(address, stream, &mut self.received, &mut self.chunks);
         let done =
             timeout(REQUEST_TIMEOUT, receiving).await.map_err(|_| HttpError::Timeout { address })??;
@@ -332,6 +338,29 @@ mod tests {
         let error = connection.send(&server.get("/")).await.unwrap_err();
         assert!(matches!(error, HttpError::Connection { .. }), "{error}");
         assert!(connection.stream.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_given_up_is_not_taken_for_the_next_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move {
+            for number in 1.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut asked = [0; 1024];
+                    while stream.read(&mut asked).await.unwrap() > 0 {
+                        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}");
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        let mut connection = Connection::new(&server);
+        connection.write(&server.get("/given-up")).await.unwrap();
+        assert_eq!(connection.send(&server.get("/")).await.unwrap().body, b"2");
+        assert_eq!(connection.send(&server.get("/")).await.unwrap().body, b"2", "a good connection is kept");
+        assert!(connection.answer().await.is_err(), "nothing was asked");
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -10,8 +11,11 @@ use serde::Serialize;
 pub struct Usage {
     /// User and system time. Microseconds.
     pub cpu_us: u64,
-    /// Bytes that were sent to the disk; 0 if the system does not tell.
+    /// Bytes that the process dirtied and the system wrote, as the system charges them; 0 if it does not tell. A write
+    /// into a file that the page cache holds in large folios is charged the whole folio, whatever goes to the disk.
     pub written_bytes: u64,
+    /// Bytes written to the disk that holds the process's working folder, by the whole machine; 0 if not known.
+    pub disk_written_bytes: u64,
     /// Memory held now.
     pub resident_bytes: u64,
 }
@@ -26,6 +30,7 @@ impl Usage {
         Some(Self {
             cpu_us: stat.ticks.saturating_mul(1_000_000 / rustix::param::clock_ticks_per_second().max(1)),
             written_bytes: written.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0),
+            disk_written_bytes: disk_written_bytes(Path::new(&format!("/proc/{id}/cwd"))).unwrap_or(0),
             resident_bytes: stat.resident_pages.saturating_mul(rustix::param::page_size() as u64),
         })
     }
@@ -48,6 +53,12 @@ impl Usage {
         Self {
             cpu_us: self.cpu_us.saturating_add(other.cpu_us),
             written_bytes: self.written_bytes.saturating_add(other.written_bytes),
+            // The processes of one server share a disk, and each tells what the whole machine wrote to it.
+            disk_written_bytes: if self.disk_written_bytes > other.disk_written_bytes {
+                self.disk_written_bytes
+            } else {
+                other.disk_written_bytes
+            },
             resident_bytes: self.resident_bytes.saturating_add(other.resident_bytes),
         }
     }
@@ -58,6 +69,7 @@ impl Usage {
         Self {
             cpu_us: self.cpu_us.saturating_sub(earlier.cpu_us),
             written_bytes: self.written_bytes.saturating_sub(earlier.written_bytes),
+            disk_written_bytes: self.disk_written_bytes.saturating_sub(earlier.disk_written_bytes),
             resident_bytes: self.resident_bytes,
         }
     }
@@ -82,6 +94,20 @@ pub fn descendants(id: u32) -> Vec<u32> {
         found.extend(below);
     }
     found
+}
+
+/// Bytes written so far to the disk that holds `path`; `None` where there is none of its own, such as in memory.
+fn disk_written_bytes(path: &Path) -> Option<u64> {
+    const SECTOR_BYTES: u64 = 512;
+    let device = rustix::fs::stat(path).ok()?.st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let disks = fs::read_to_string("/proc/diskstats").ok()?;
+    let written = disks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_it = fields.first()?.parse() == Ok(major) && fields.get(1)?.parse() == Ok(minor);
+        if is_it { fields.get(9)?.parse::<u64>().ok() } else { None }
+    });
+    written.map(|sectors| sectors.saturating_mul(SECTOR_BYTES))
 }
 
 struct Stat {

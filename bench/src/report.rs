@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use crate::histogram::Quantiles;
 use crate::load::Measured;
+#[cfg(doc)]
+use crate::process::Usage;
 
 /// Above this share of one core the generator itself may be what was measured.
 const GENERATOR_SHARE_MAX: f64 = 0.9;
@@ -55,9 +57,12 @@ pub struct Report {
     /// The server's processor time per unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_cpu_us: Option<f64>,
-    /// Bytes the server sent to the disk, per unit.
+    /// Bytes that the system charges the server with, per unit; whole folios of the page cache, see [`Usage`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_written_bytes: Option<f64>,
+    /// Bytes that the whole machine wrote to the server's disk, per unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_disk_written_bytes: Option<f64>,
     /// Memory the server held at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_resident_bytes: Option<u64>,
@@ -97,6 +102,7 @@ impl Report {
             generator_share: measured.generator.map(|used| used.cpu_us as f64 / 1e6 / duration_s),
             server_cpu_us: measured.server.map(|used| per(used.cpu_us, units)),
             server_written_bytes: measured.server.map(|used| per(used.written_bytes, units)),
+            server_disk_written_bytes: measured.server.map(|used| per(used.disk_written_bytes, units)),
             server_resident_bytes: measured.server.map(|used| used.resident_bytes),
             doubts: Vec::new(),
         };
@@ -155,13 +161,17 @@ impl fmt::Display for Report {
         if let (Some(cpu_us), Some(share)) = (self.generator_cpu_us, self.generator_share) {
             writeln!(out, "generator   {cpu_us:.1} us CPU per operation, {:.0} % of a core", share * 100.0)?;
         }
-        if let (Some(cpu_us), Some(written), Some(resident)) =
-            (self.server_cpu_us, self.server_written_bytes, self.server_resident_bytes)
-        {
+        if let (Some(cpu_us), Some(charged), Some(written), Some(resident)) = (
+            self.server_cpu_us,
+            self.server_written_bytes,
+            self.server_disk_written_bytes,
+            self.server_resident_bytes,
+        ) {
             let resident = resident / (1024 * 1024);
             writeln!(
                 out,
-                "server      {cpu_us:.1} us CPU and {written:.0} bytes written each, {resident} MiB resident"
+                "server      {cpu_us:.1} us CPU, {written:.0} bytes to the disk ({charged:.0} charged) each, \
+                 {resident} MiB resident"
             )?;
         }
         for doubt in &self.doubts {
@@ -189,4 +199,65 @@ pub fn milliseconds(us: u64) -> String {
     let ms = us as f64 / 1_000.0;
     let decimals = if ms < 10.0 { 2 } else { usize::from(ms < 100.0) };
     format!("{ms:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::histogram::Latencies;
+    use crate::load::{Failed, OpenLoop};
+    use crate::process::Usage;
+
+    fn measured() -> Measured {
+        let mut latencies = Latencies::new();
+        latencies.record(Duration::from_millis(2));
+        Measured {
+            clients: 1,
+            duration: Duration::from_secs(10),
+            operations: 500,
+            units: 1_000,
+            latencies,
+            failed: BTreeMap::new(),
+            open_loop: None,
+            server: Some(Usage { cpu_us: 50_000, written_bytes: 4_000_000, ..Usage::default() }),
+            generator: Some(Usage { cpu_us: 5_000, ..Usage::default() }),
+        }
+    }
+
+    #[test]
+    fn what_was_used_is_told_per_unit_and_the_generators_share_per_operation() {
+        let report = Report::new("w", "m", None, &measured());
+        assert!((report.rate - 100.0).abs() < 1e-9);
+        assert_eq!((report.server_cpu_us, report.server_written_bytes), (Some(50.0), Some(4_000.0)));
+        assert_eq!(report.generator_cpu_us, Some(10.0));
+        assert_eq!(report.doubts, Vec::<String>::new());
+        assert!(report.to_string().contains("errors      none"));
+    }
+
+    #[test]
+    fn what_makes_figures_doubtful_is_said() {
+        let mut lateness = Latencies::new();
+        lateness.record(Duration::from_millis(5));
+        let open_loop = Some(OpenLoop { intended: 10, unsent: 3, lateness });
+        let generator = Some(Usage { cpu_us: 9_500_000, ..Usage::default() });
+        let report = Report::new("w", "m", Some(5.0), &Measured { open_loop, generator, ..measured() });
+        let shown = report.to_string();
+        for what in ["95 % of a core", "3 operations were not sent", "could not keep up", "open loop at 5/s"]
+        {
+            assert!(shown.contains(what), "{shown}");
+        }
+        let nothing = Report::new("w", "m", None, &Measured { operations: 0, units: 0, ..measured() });
+        assert_eq!(nothing.doubts, ["no operation ended within the measurement"]);
+        assert_eq!(nothing.server_cpu_us, Some(0.0));
+    }
+
+    #[test]
+    fn failures_are_shown_with_the_first_of_each_kind() {
+        let failed = [("503".to_owned(), Failed { count: 7, first: "status 503: busy".to_owned() })];
+        let report = Report::new("w", "m", None, &Measured { failed: failed.into(), ..measured() });
+        assert_eq!(report.error_count(), 7);
+        assert!(report.to_string().contains("errors      7 x 503, first: status 503: busy"));
+    }
 }

@@ -118,5 +118,10 @@ impl Measured {
 )]
 fn scaled(usage: Usage, share: f64) -> Usage {
     let scale = |value: u64| (value as f64 * share).round() as u64;
-    Usage { cpu_us: scale(usage.cpu_us), written_bytes: scale(usage.written_bytes), ..usage }
+    Usage {
+        cpu_us: scale(usage.cpu_us),
+        written_bytes: scale(usage.written_bytes),
+        disk_written_bytes: scale(usage.disk_written_bytes),
+        resident_bytes: usage.resident_bytes,
+    }
 }
