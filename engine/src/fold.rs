@@ -98,7 +98,10 @@ impl Fold {
         let next_offset = self.control.next_offset;
         let is_ahead = run.header.applied_offset >= next_offset
             || run.header.parked_at.is_some_and(|parked_at| parked_at >= next_offset);
-        let Some(run) = (if is_ahead { rewind(&run, next_offset) } else { Some(run) }) else { return false };
+        let stays = mutation::is(Mutation::RowsAheadSkipped) || mutation::is(Mutation::AppliedOffsetIgnored);
+        let Some(run) = (if is_ahead && !stays { rewind(&run, next_offset) } else { Some(run) }) else {
+            return false;
+        };
         self.runs.entry(run.header.run_id).or_insert(run);
         true
     }

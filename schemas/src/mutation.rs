@@ -72,8 +72,11 @@ mutations! {
     /// §4: nothing is applied after the record that parked an entity. Records that depend on the unread one change
     /// the run as if it were not there.
     ParkedGoesOn = "parked_goes_on",
-    /// §7: records at or below an entity's applied offset are skipped. After a crash between rows and checkpoint the
-    /// records in between are applied to the run a second time.
+    /// §7: rows that are further than the fold are rewound to it (docs/adr/0004-rows-ahead-are-rewound.md). After a crash
+    /// between rows and checkpoint the records in between are skipped, and the messages they sent are sent by nobody.
+    RowsAheadSkipped = "rows_ahead_skipped",
+    /// §7: no record is applied to an entity that holds it already. After a crash between rows and checkpoint the
+    /// records in between are applied a second time.
     AppliedOffsetIgnored = "applied_offset_ignored",
     /// §5: effects happen once their cause is read back. A step runs whose run was ended, or whose owner was deposed,
     /// before the decision for it counted.

@@ -1,7 +1,7 @@
 //! What a run makes of the records Control let through: dedup, namespaces, results, parking, skipping.
 
 use tidewheel_engine::{Fold, Rejection, RunStatus, Verdict};
-use tidewheel_schemas::event::{RunCompleted, RunTerminated, StepFailed};
+use tidewheel_schemas::event::{RunCompleted, RunTerminated, SignalSent, StepFailed};
 use tidewheel_schemas::limit::SIGNALS_WAITING_MAX;
 use tidewheel_schemas::{Event, Failure, NewRecord, Payload};
 
@@ -146,24 +146,31 @@ fn a_run_leaves_memory_only_when_the_view_holds_its_last_record() {
 }
 
 #[test]
-fn a_loaded_run_skips_the_records_it_holds_already() {
+fn a_run_whose_rows_are_ahead_is_taken_back_and_each_record_counts_once() {
     let mut world = World::started();
     world.external(run_id(1), signal());
     world.engine(step_completed(1));
     world.external(run_id(1), signal());
-    let newest = world.run().clone();
-    // The views are ahead of their checkpoint: a crash came between the two.
-    let mut fold = Fold::new(0);
-    for record in &world.log[..3] {
-        fold.apply(record).expect("folding is total");
+    let target = run_id(2);
+    let sent = SignalSent { location: location(2), target, name: name("go"), payload: Payload::null() };
+    world.engine(sent.into());
+    // The rows hold everything, the checkpoint stands after the start: a crash came between the two.
+    let (mut reference, mut resumed) = (Fold::new(0), None);
+    for record in &world.log {
+        let expected = reference.apply(record).expect("folding is total");
+        if record.offset == 2 {
+            let mut fold = Fold::resume(reference.control().clone(), []);
+            assert!(fold.insert(world.run().clone()));
+            resumed = Some(fold);
+        } else if let Some(fold) = &mut resumed {
+            assert_eq!(fold.apply(record).expect("folding is total"), expected);
+        }
     }
-    let mut resumed = Fold::resume(fold.control().clone(), []);
-    resumed.insert(newest.clone());
-    for record in &world.log[3..] {
-        assert_eq!(resumed.apply(record).expect("folding is total").verdict, Verdict::Skipped);
-    }
-    assert_eq!(resumed.run(run_id(1)), Some(&newest));
+    let resumed = resumed.expect("it was resumed");
+    assert_eq!(resumed.run(run_id(1)), Some(world.run()));
     assert_eq!(resumed.control(), world.fold.control());
+    assert_eq!(resumed.outbox(), world.fold.outbox());
+    assert_eq!(resumed.outbox().len(), 1, "the message is there again");
 }
 
 #[test]
