@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use self::log::Batch;
@@ -45,7 +45,9 @@ pub struct Port {
     pub(crate) who: usize,
     pub(crate) random: Random,
     pub(crate) troubles: Mutex<Troubles>,
-    life: watch::Sender<Life>,
+    life: Mutex<Life>,
+    /// Told of every change. Not a `watch`: that wakes those who wait in an order of its own choice.
+    changed: Notify,
     /// Accesses left until the process ends; negative for no end.
     left: AtomicI64,
     /// Most microseconds an access takes.
@@ -61,7 +63,8 @@ impl Port {
             who,
             random: world.random.fork(),
             troubles: Mutex::new(Troubles { log_until: now, store_until: now, slow_until: now }),
-            life: watch::Sender::new(Life::Running),
+            life: Mutex::new(Life::Running),
+            changed: Notify::new(),
             left: AtomicI64::new(-1),
             latency_us: AtomicU64::new(world.random.between(0, 3_000)),
             producers: Mutex::default(),
@@ -71,14 +74,14 @@ impl Port {
 
     /// Whether it lives.
     pub fn life(&self) -> Life {
-        *self.life.borrow()
+        *self.life.lock()
     }
 
     /// The process ends now.
     pub fn kill(&self) {
         if self.life() != Life::Dead {
             self.world.trace.note(self.who, "dead", &[]);
-            self.life.send_replace(Life::Dead);
+            self.turn(Life::Dead);
         }
     }
 
@@ -91,7 +94,7 @@ impl Port {
     pub fn pause(&self) {
         if self.life() == Life::Running {
             self.world.trace.note(self.who, "paused", &[]);
-            self.life.send_replace(Life::Paused);
+            self.turn(Life::Paused);
         }
     }
 
@@ -99,25 +102,37 @@ impl Port {
     pub fn wake(&self) {
         if self.life() == Life::Paused {
             self.world.trace.note(self.who, "awake", &[]);
-            self.life.send_replace(Life::Running);
+            self.turn(Life::Running);
+        }
+    }
+
+    fn turn(&self, life: Life) {
+        *self.life.lock() = life;
+        self.changed.notify_waiters();
+    }
+
+    async fn wait_for(&self, is_it: impl Fn(Life) -> bool) -> Life {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Registered before looking, so that no change in between is missed.
+            changed.as_mut().enable();
+            let life = self.life();
+            if is_it(life) {
+                return life;
+            }
+            changed.await;
         }
     }
 
     /// Resolves when the process has ended.
     pub async fn died(&self) {
-        // The sender is ours, so waiting does not fail.
-        let _ = self.life.subscribe().wait_for(|life| *life == Life::Dead).await;
+        self.wait_for(|life| life == Life::Dead).await;
     }
 
     /// Waits until the process may go on; false if it has ended.
     pub(crate) async fn awake(&self) -> bool {
-        if self.life() == Life::Running {
-            return true;
-        }
-        match self.life.subscribe().wait_for(|life| *life != Life::Paused).await {
-            Ok(life) => *life == Life::Running,
-            Err(_) => false,
-        }
+        self.wait_for(|life| life != Life::Paused).await == Life::Running
     }
 
     /// How long the next access takes.
