@@ -1,6 +1,9 @@
 //! `cargo run --release -p tidewheel-sim -- --seeds 1..300`: lives seeds, tells which faults happened and the first seed
 //! whose invariants did not hold.
 
+#[cfg(feature = "mutation")]
+mod mutations;
+
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -83,6 +86,10 @@ fn tell(outcome: &Outcome) {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "mutation")]
+    if std::env::args().nth(1).as_deref() == Some("mutations") {
+        return mutations::main(std::env::args().skip(2));
+    }
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(message) => {
