@@ -91,7 +91,11 @@ async fn live(seed: u64, settings: Settings) -> Outcome {
         time_of_faults(&world, &mut fleet, &client, &runs).await;
         // What a reader has seen of a log that is lost then may not come back.
         reading.abort();
-        fleet.end_all().await;
+        // Half of the worlds go on with a process that lived through the faults: what it holds in memory must do.
+        let survives = special == Special::Nothing && world.random.chance(500);
+        if !survives || !fleet.keep_survivor().await {
+            fleet.end_all().await;
+        }
         world.calm_down();
         let mut refold = Refold::new(&world);
         let lost = special.before_rest(&world, &mut fleet).await;
@@ -171,6 +175,8 @@ async fn rest(
     fleet.keep_one().await;
     // Producers that retry and appends that are still on the way come first.
     tokio::time::sleep(Duration::from_secs(20)).await;
+    // A process that lived through the faults may have ended of their late consequences.
+    fleet.keep_one().await;
     refold.advance(world).await;
     for planned in runs {
         if refold.is_running(planned.run_id) {

@@ -2,16 +2,20 @@
 //! is: `reads_never_go_back` in the reader, `progress`, `checkpoints_are_verified` and `who_is_too_old_stops` in the
 //! driver.
 
+mod claims;
 mod effects;
 mod externals;
+mod indexes;
 mod outbox;
 mod refold;
 mod reigns;
 mod runs;
+mod timers;
 mod views;
 
 use std::sync::Arc;
 
+pub use self::indexes::a_run_that_can_be_read_is_listed;
 pub use self::refold::Refold;
 use crate::program::Planned;
 use crate::world::World;
@@ -23,6 +27,7 @@ pub async fn check(world: &Arc<World>, runs: &[Planned], refold: &Refold, lost: 
     views::views_follow_the_log(world, at_rest).await;
     views::live_folds_equal_the_refold(world, refold);
     reigns::one_reign_at_a_time(world, refold);
+    claims::what_is_in_force_counts(world, refold).await;
     runs::one_result_per_location(world, refold);
     runs::healthy_workflows_never_diverge(world, refold);
     externals::one_event_counts_once(world, refold);
@@ -35,5 +40,6 @@ pub async fn check(world: &Arc<World>, runs: &[Planned], refold: &Refold, lost: 
     if at_rest {
         externals::acknowledged_events_have_a_fate(world, refold).await;
         outbox::signals_arrive_once_and_in_order(world, refold);
+        timers::timers_are_punctual(world, refold, world.calm_us());
     }
 }

@@ -9,6 +9,7 @@ use tidewheel_schemas::Entity;
 use tidewheel_schemas::RunId;
 use tidewheel_schemas::partition::partition_for;
 
+use crate::invariant;
 use crate::program::Planned;
 use crate::random::Random;
 use crate::world::{GENERATION, World};
@@ -43,6 +44,9 @@ pub async fn read(world: Arc<World>, runs: Vec<Planned>, random: Random) {
                     run.run_id
                 )
             });
+        }
+        for run in &runs {
+            invariant::a_run_that_can_be_read_is_listed(&world, run.run_id).await;
         }
         seen.insert(run.run_id, (found, applied.max(stands_at)));
     }

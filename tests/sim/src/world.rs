@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tidewheel_engine::Transition;
@@ -13,6 +13,7 @@ use tidewheel_schemas::{NewRecord, Record, Topic, TopicPartition};
 use tidewheel_store::{Generation, MemoryStore, SharedStore};
 use tokio::time::Instant;
 
+use crate::clock::BEGINNING_US;
 use crate::fault::{Fault, FaultCounts};
 use crate::ledger::Ledger;
 use crate::random::Random;
@@ -55,6 +56,7 @@ pub struct World {
     log: Mutex<MemoryLog>,
     store: Mutex<Arc<MemoryStore>>,
     calm: AtomicBool,
+    calm_us: AtomicI64,
     operations: AtomicU64,
     violations: Mutex<Vec<Violation>>,
     live: Mutex<Vec<(usize, Transition)>>,
@@ -76,6 +78,7 @@ impl World {
             log: Mutex::default(),
             store: Mutex::default(),
             calm: AtomicBool::new(false),
+            calm_us: AtomicI64::new(i64::MAX),
             operations: AtomicU64::new(0),
             violations: Mutex::default(),
             live: Mutex::default(),
@@ -140,7 +143,14 @@ impl World {
     /// Faults stop, for good.
     pub fn calm_down(&self) {
         self.calm.store(true, Ordering::Relaxed);
+        let elapsed_us = i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.calm_us.store(BEGINNING_US.saturating_add(elapsed_us), Ordering::Relaxed);
         self.trace.note(0, "calm", &[]);
+    }
+
+    /// When faults stopped, microseconds since 1970.
+    pub fn calm_us(&self) -> i64 {
+        self.calm_us.load(Ordering::Relaxed)
     }
 
     /// Whether faults have stopped.

@@ -12,6 +12,8 @@ use crate::world::World;
 
 /// Most processes at once.
 const PROCESSES_MAX: usize = 3;
+/// How long an orderly stop may take before the process is killed.
+const STOPS: Duration = Duration::from_secs(8);
 
 pub(super) struct Fleet {
     world: Arc<World>,
@@ -72,7 +74,7 @@ impl Fleet {
     }
 
     /// As [`Fleet::keep_one`], where the end of a process is what is looked for.
-    pub(super) async fn keep_one_whatever_ended(&mut self) {
+    pub(super) fn keep_one_whatever_ended(&mut self) {
         if self.processes.is_empty() {
             self.start();
         }
@@ -136,8 +138,9 @@ impl Fleet {
             }
             if member.leaves_at.is_some_and(|at| at <= now) {
                 member.leaves_at = None;
-                if self.world.random.chance(500) {
+                if !member.process.stop.is_cancelled() && self.world.random.chance(500) {
                     member.process.stop.cancel();
+                    member.leaves_at = Some(now + STOPS);
                 } else {
                     self.world.faults.add(Fault::Crash);
                     member.process.port.kill();
@@ -157,7 +160,10 @@ impl Fleet {
                 port.kill();
             }
             10..32 => port.kill_after(i64::try_from(random.below(120)).unwrap_or(0)),
-            32..38 => process.stop.cancel(),
+            32..38 => {
+                process.stop.cancel();
+                member.leaves_at = Some(now + STOPS);
+            }
             38..56 => {
                 if !process.is_paused() {
                     world.faults.add(Fault::Pause);
@@ -191,6 +197,25 @@ impl Fleet {
                 process.clock.jump(-i64::try_from(random.below(40_000_000)).unwrap_or(0));
             }
         }
+    }
+
+    /// Faults are about to stop: one process that lived through them goes on, the others end. False if there is none.
+    pub(super) async fn keep_survivor(&mut self) -> bool {
+        while let Some(end) = self.ended().await {
+            self.judge(&end);
+        }
+        let is_fit = |member: &Member| {
+            !member.process.stop.is_cancelled()
+                && self.world.projectors.lock().contains_key(&member.process.who)
+        };
+        let Some(index) = self.processes.iter().position(is_fit) else { return false };
+        let mut survivor = self.processes.remove(index);
+        self.end_all().await;
+        (survivor.wakes_at, survivor.leaves_at) = (None, None);
+        survivor.process.clock.set_right();
+        survivor.process.port.wake();
+        self.processes.push(survivor);
+        true
     }
 
     /// Ends every process at once.

@@ -122,7 +122,7 @@ pub(super) async fn upgrade(world: &Arc<World>, fleet: &mut Fleet) {
     // Something after it, so that there is a record that must not be folded.
     let _ = raise(world, partition, FOLD_VERSION).await;
     for _ in 0..2 {
-        fleet.keep_one_whatever_ended().await;
+        fleet.keep_one_whatever_ended();
         match fleet.end_of_one(NOTICES).await {
             Some(End::TooOld) => {}
             end => world.violate("who_is_too_old_stops", || {

@@ -1,6 +1,6 @@
 //! Claims and sequences, judged from the records themselves: what must count counts, and nothing else.
 
-use tidewheel_engine::Verdict;
+use tidewheel_engine::{Rejection, Verdict};
 use tidewheel_schemas::{Author, Event, EventType, Record, RecordHeaders, codec};
 
 use super::Refold;
@@ -30,7 +30,20 @@ pub(super) async fn what_is_in_force_counts(world: &World, refold: &Refold) {
                 }
             }
             let Author::Engine { claim: by, seq, .. } = headers.author else { continue };
-            if claim == Some(by) && seq == next_seq {
+            // What may not lie here at all is refused before it is looked at under whose claim it was written.
+            let is_misplaced = matches!(
+                transition.verdict,
+                Verdict::Rejected(
+                    Rejection::WrongPartition
+                        | Rejection::NotInFold
+                        | Rejection::WrongAuthor
+                        | Rejection::Void
+                )
+            );
+            if is_misplaced {
+                world.trace.say(|| format!("misplaced: {transition:?}"));
+            }
+            if claim == Some(by) && seq == next_seq && !is_misplaced {
                 next_seq += 1;
                 if transition.verdict == Verdict::Stale {
                     world.violate("what_is_in_force_counts", || {
