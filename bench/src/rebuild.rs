@@ -108,7 +108,7 @@ pub async fn run(bench: &RebuildBench) -> Result<RebuildReport, RebuildBenchErro
     let is_new = std::fs::read_dir(&bench.log_folder).map_or(true, |mut entries| entries.next().is_none());
     let log = Arc::new(FileLog::open(FileLogOptions::new(&bench.log_folder))?);
     if is_new {
-        make(&*log, bench).await?;
+        make(&log, bench).await?;
     }
     let Some(partitions) = log.partitions(&bench.topic).await? else {
         return Err(RebuildBenchError::NoTopic {

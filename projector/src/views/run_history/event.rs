@@ -119,7 +119,7 @@ pub(super) fn push(columns: &mut Vec<Value>, event: &Event) {
     let fields = fields(event);
     let [content_type, payload] = columns::payload(fields.payload);
     columns.extend([
-        fields.location.map_or(Value::Null, |location| columns::shown(location)),
+        fields.location.map_or(Value::Null, columns::shown),
         fields.name.map_or(Value::Null, |name| text(name)),
         fields.attempt.map_or(Value::Null, |attempt| Value::Int(i64::from(attempt))),
         maybe_int(fields.due_us),
