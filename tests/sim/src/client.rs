@@ -176,12 +176,9 @@ impl Client {
     fn forge(self: &Arc<Self>, run_id: RunId) {
         let event_id = EventId::random(self.random.bytes_16());
         let signal: Event = RunSignaled { name: name(SIGNALS[0]), payload: Payload::null() }.into();
-        let partitions = self.world.partitions;
         let forged = match self.random.below(4) {
             0 => self.encode(run_id, event_id, "other", &signal),
-            1 => self
-                .encode(run_id, event_id, "default", &signal)
-                .map(|(partition, record)| ((partition + 1) % partitions, record)),
+            1 => self.misplaced(run_id, event_id, signal),
             2 => {
                 let event = RunCompleted { output: Payload::null() }.into();
                 self.encode(run_id, event_id, "default", &event)
@@ -193,6 +190,16 @@ impl Client {
             self.world.ledger.note_hostile(event_id);
             self.raw(partition, record);
         }
+    }
+
+    /// The start of a run, or a signal, where no owner of the run looks.
+    fn misplaced(&self, run_id: RunId, event_id: EventId, signal: Event) -> Option<(u32, NewRecord)> {
+        let begins = event_id.as_bytes()[15].is_multiple_of(2);
+        let start =
+            RunStarted { workflow: name(WORKFLOW), key: None, input: Payload::null(), tags: BTreeMap::new() };
+        let event = if begins { start.into() } else { signal };
+        let (partition, record) = self.encode(run_id, event_id, "default", &event)?;
+        Some(((partition + 1) % self.world.partitions, record))
     }
 
     fn second_log(&self, event_id: EventId) -> Option<(u32, NewRecord)> {
