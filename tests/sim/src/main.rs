@@ -76,13 +76,20 @@ fn live(seed: u64, settings: &Settings, mutation: Option<&str>) -> Result<Outcom
     }
 }
 
-fn tell(outcome: &Outcome) {
+fn tell(outcome: &Outcome, mutation: Option<&str>) {
     println!("seed {} does not hold:", outcome.seed);
     for violation in &outcome.violations {
         let what: String = violation.what.chars().take(1_500).collect();
         println!("  {}: {what}", violation.invariant);
     }
-    println!("  again: {}", outcome.command());
+    let again = outcome.command();
+    match mutation {
+        None => println!("  again: {again}"),
+        Some(name) => {
+            let again = again.replacen(" -- ", " --features mutation -- ", 1);
+            println!("  again: {again} --mutation {name}");
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -122,7 +129,7 @@ fn main() -> ExitCode {
             println!("trace {:016x} of {} events", outcome.trace, outcome.events);
         }
         if !outcome.holds() {
-            tell(&outcome);
+            tell(&outcome, arguments.mutation.as_deref());
             failed.push(seed);
             if !arguments.keep_going {
                 break;
