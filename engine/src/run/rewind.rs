@@ -17,12 +17,14 @@ use super::{HistoryEntry, Origin, Run};
 pub(crate) fn rewind(run: &Run, next_offset: i64) -> Option<Run> {
     let mut entries = run.history.iter().take_while(|entry| entry.offset < next_offset);
     let first = entries.next()?;
-    let (_, rewound) = create(run.header.run_id, place(run, first), &envelope(run, first), (*first.event).clone());
+    let (_, rewound) =
+        create(run.header.run_id, place(run, first), &envelope(run, first), (*first.event).clone());
     let mut rewound = rewound?;
     for entry in entries {
         apply(&mut rewound, place(run, entry), &envelope(run, entry), (*entry.event).clone());
     }
-    let refused = run.remembered.iter().filter(|(_, first)| first.outcome.is_err() && first.offset < next_offset);
+    let refused =
+        run.remembered.iter().filter(|(_, first)| first.outcome.is_err() && first.offset < next_offset);
     for (event_id, first) in refused {
         rewound.remembered.insert(*event_id, *first);
         rewound.remembered_order.insert(first.offset, *event_id);
