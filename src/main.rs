@@ -16,6 +16,9 @@ use clap::Parser as _;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+// A program that breaks its rules on purpose is for tests alone.
+const _: () = assert!(!tidewheel_schemas::mutation::ENABLED);
+
 fn main() -> ExitCode {
     let arguments = match args::Arguments::try_parse() {
         Ok(arguments) => arguments,

@@ -89,6 +89,7 @@ impl Ingest {
         })?;
         self.0.meters.appended.increment(1);
         self.0.meters.append_seconds.record(began.elapsed());
+        let is_followed = follower.is_some();
         if let Some(follower) = follower {
             tokio::select! {
                 biased;
@@ -100,7 +101,10 @@ impl Ingest {
         let outcome = timeout_at(deadline.into(), waiter.at(offset)).await.ok();
         match &outcome {
             Some(outcome) => {
-                self.0.meters.verdict_seconds.record(began.elapsed());
+                // With a follower the verdict was told long before.
+                if !is_followed {
+                    self.0.meters.verdict_seconds.record(began.elapsed());
+                }
                 self.0.meters.count(outcome.verdict);
             }
             None => self.0.meters.pending.increment(1),

@@ -163,6 +163,9 @@ impl std::fmt::Display for Mutation {
     }
 }
 
+/// Whether this build can break its rules at all. No program that is not a test may be one that can.
+pub const ENABLED: bool = cfg!(feature = "mutation");
+
 /// Whether a rule is switched off. Without the feature `mutation` none is.
 #[cfg(not(feature = "mutation"))]
 #[inline(always)]

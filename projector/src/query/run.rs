@@ -122,14 +122,20 @@ pub async fn get_result(
     let mut follower = reads.0.waiting.follow(run_id);
     let timeout = parameters.timeout.map_or(Duration::ZERO, |timeout| timeout.0);
     let deadline = tokio::time::Instant::now() + timeout;
+    // Before anything is told: it must be no older than this.
+    reads.reach(parameters.at_least, parameters.timeout).await?;
     let look = async {
-        reads.reach(parameters.at_least, parameters.timeout).await?;
         let stored = reads.find(&namespace, run_id).await?;
         if stored.header.status.is_finished() || timeout.is_zero() {
             return Ok(stored);
         }
         // An end, or the resume of a parked run, may have been told before we followed and not be in the views yet.
-        let _ = reads.catch_up(stored.partition, timeout).await;
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        tokio::select! {
+            biased;
+            _ = reads.catch_up(stored.partition, left) => {}
+            () = reads.0.options.stopping.cancelled() => {}
+        }
         reads.find(&namespace, run_id).await
     };
     let told = |standing: &Standing| standing.run.namespace == namespace && !timeout.is_zero();
