@@ -147,7 +147,8 @@ pub fn send(id: u32, signal: Signal) -> io::Result<()> {
     Ok(kill_process(pid, signal)?)
 }
 
-fn ready_address(line: &str) -> Option<String> {
+/// The address in the line that a node says when it is ready, such as `http://127.0.0.1:40123`; none in any other.
+pub fn ready_address(line: &str) -> Option<String> {
     let rest = line.strip_prefix("tidewheel is ready on ")?;
     Some(rest.split_whitespace().next()?.to_owned())
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use tidewheel_bench::node::{last_lines, ready_address};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -13,8 +14,6 @@ use crate::failure::Failure;
 
 /// How long a node may take to become ready, or to stop.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Lines of a node's log that are shown when it fails.
-const SHOWN_LINES: usize = 20;
 
 /// A node's process. Killed when dropped.
 #[derive(Debug)]
@@ -100,28 +99,5 @@ impl Process {
             return Ok(());
         }
         Err(Failure::Failed(format!("the node ended with {ended}\n{}", last_lines(&self.log))))
-    }
-}
-
-fn ready_address(line: &str) -> Option<String> {
-    let rest = line.strip_prefix("tidewheel is ready on ")?;
-    Some(rest.split_whitespace().next()?.to_owned())
-}
-
-fn last_lines(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_address_is_read_from_the_ready_line() {
-        let line = "tidewheel is ready on http://127.0.0.1:40123 (durability: fsync)";
-        assert_eq!(ready_address(line).as_deref(), Some("http://127.0.0.1:40123"));
-        assert_eq!(ready_address("tidewheel is starting"), None);
     }
 }
