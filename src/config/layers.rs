@@ -21,6 +21,7 @@ const OTHER_VARIABLES: &[&str] = &[
     "TIDEWHEEL_PYTHON",
     "TIDEWHEEL_CLUSTER",
     "TIDEWHEEL_CQL",
+    "TIDEWHEEL_NATIVE_CACHE",
 ];
 /// Settings whose text is taken as it is, also where it looks like a number.
 const TEXTS: &[&str] =
