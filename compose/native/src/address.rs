@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
 
 use crate::NativeError;
 use crate::folder::Folder;
@@ -56,9 +57,19 @@ impl Network {
     }
 }
 
-/// Whether a server can listen there.
+/// Whether a server can listen there. A process that another thread is just starting holds copies of our sockets for a
+/// moment, so an address is taken only if it stays so.
 pub(crate) fn check_free(server: &str, address: SocketAddr) -> Result<(), NativeError> {
-    bind(address).map_err(|source| NativeError::PortTaken { server: server.to_owned(), address, source })
+    const TRIES: usize = 40;
+    let mut result = bind(address);
+    for _ in 1..TRIES {
+        if !matches!(&result, Err(error) if error.kind() == std::io::ErrorKind::AddrInUse) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        result = bind(address);
+    }
+    result.map_err(|source| NativeError::PortTaken { server: server.to_owned(), address, source })
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<()> {
@@ -83,7 +94,12 @@ mod tests {
         let address = taken.local_addr().unwrap();
         let error = check_free("broker-1", address).unwrap_err().to_string();
         assert!(error.contains("broker-1") && error.contains(&address.to_string()), "{error}");
-        drop(taken);
-        check_free("broker-1", address).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(100));
+                drop(taken);
+            });
+            check_free("broker-1", address).unwrap();
+        });
     }
 }
