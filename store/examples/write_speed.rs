@@ -20,6 +20,7 @@ const RUNS: TableSchema = TableSchema {
         Column::new("status", ColumnType::Text),
         Column::new("applied_offset", ColumnType::Int),
     ],
+    bucket_bits: None,
 };
 
 const HISTORY: TableSchema = TableSchema {
@@ -29,6 +30,7 @@ const HISTORY: TableSchema = TableSchema {
     clustering_key: &[Column::new("sequence", ColumnType::Int)],
     static_columns: &[],
     columns: &[Column::new("event", ColumnType::Blob)],
+    bucket_bits: None,
 };
 
 const OPEN: TableSchema = TableSchema {
@@ -38,6 +40,7 @@ const OPEN: TableSchema = TableSchema {
     clustering_key: &[Column::new("offset", ColumnType::Int)],
     static_columns: &[],
     columns: &[Column::new("run_id", ColumnType::Uuid)],
+    bucket_bits: None,
 };
 
 /// Row keys each record touches: a run, two events of its history, an index row put and the one before deleted.

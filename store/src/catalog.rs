@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::{Column, ColumnType, Generation, Order, StoreError, TableSchema};
 
+/// Most bits a bucket leaves out, so that there is more than one bucket on either side of 0.
+const BUCKET_BITS_MAX: u8 = 62;
+
 /// The tables of every generation.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
@@ -16,6 +19,8 @@ pub(crate) struct Declaration {
     name: String,
     /// Types of the columns of the partition key, clustering key, static row and other rows.
     groups: [Vec<u8>; 4],
+    /// Of its buckets: the number of bits and one, 0 when there are none.
+    buckets: u8,
 }
 
 impl Catalog {
@@ -42,6 +47,7 @@ impl Catalog {
     ) -> Result<Vec<(u16, Declaration)>, StoreError> {
         let mut planned: BTreeMap<u16, Declaration> = BTreeMap::new();
         for table in tables {
+            check_buckets(table)?;
             let declaration = Declaration::of(table);
             let existing =
                 planned.get(&table.number).or_else(|| self.tables.get(&(generation, table.number)));
@@ -95,6 +101,7 @@ impl Declaration {
                 types(table.static_columns, false),
                 types(table.columns, false),
             ],
+            buckets: table.bucket_bits.map_or(0, |bits| bits + 1),
         }
     }
 
@@ -103,6 +110,7 @@ impl Declaration {
         let [partition, clustering, fixed, columns] = &self.groups;
         let [other_partition, other_clustering, other_fixed, other_columns] = &other.groups;
         self.name == other.name
+            && self.buckets == other.buckets
             && partition == other_partition
             && clustering == other_clustering
             && (fixed.starts_with(other_fixed) || other_fixed.starts_with(fixed))
@@ -113,10 +121,12 @@ impl Declaration {
         self.groups[2].len() + self.groups[3].len()
     }
 
-    /// The persisted form: the groups and the name, each after its length.
+    /// The persisted form: the groups, the buckets and the name, each after its length.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for part in self.groups.iter().map(Vec::as_slice).chain([self.name.as_bytes()]) {
+        for part in
+            self.groups.iter().map(Vec::as_slice).chain([[self.buckets].as_slice(), self.name.as_bytes()])
+        {
             out.extend_from_slice(&(part.len() as u32).to_be_bytes());
             out.extend_from_slice(part);
         }
@@ -132,9 +142,26 @@ impl Declaration {
             Some(part.to_vec())
         };
         let groups = [part()?, part()?, part()?, part()?];
+        let [buckets] = part()?[..] else { return None };
         let name = String::from_utf8(part()?).ok()?;
-        bytes.is_empty().then_some(Self { name, groups })
+        bytes.is_empty().then_some(Self { name, groups, buckets })
     }
+}
+
+/// Refuses buckets of a table that cannot have them.
+fn check_buckets(table: &'static TableSchema) -> Result<(), StoreError> {
+    let Some(bits) = table.bucket_bits else { return Ok(()) };
+    let is_int = table.clustering_key.first().is_some_and(|column| column.kind == ColumnType::Int);
+    if bits <= BUCKET_BITS_MAX && is_int && table.static_columns.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::Refused {
+        table: table.name,
+        what: format!(
+            "buckets of {bits} bits need a first clustering column of type Int, no static columns, and at most \
+             {BUCKET_BITS_MAX} bits"
+        ),
+    })
 }
 
 fn types(columns: &[Column], ordered: bool) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! A write set made ready for a backend: checked, encoded, and with one winning write for each row key.
 
+use crate::encoding::pack::BucketPlace;
 use crate::encoding::{key, row};
 use crate::{StoreError, TableSchema, WriteSet};
 
@@ -22,8 +23,15 @@ pub(crate) struct Changes {
     entries: Vec<Entry>,
 }
 
+/// Changes that are kept together: one row's, or those of a bucket.
+pub(crate) struct Group<'a> {
+    bytes: &'a [u8],
+    entries: &'a [Entry],
+}
+
 struct Entry {
     table: u16,
+    bucket: Option<BucketPlace>,
     start: usize,
     key_end: usize,
     end: usize,
@@ -42,13 +50,16 @@ impl Changes {
             known(write.table)?;
             write.check()?;
             let start = changes.bytes.len();
-            key::push_row_key(&mut changes.bytes, write.table, &write.key);
+            let clustering = key::push_row_key(&mut changes.bytes, write.table, &write.key);
+            let bucket =
+                write.table.bucket_bits.map(|bits| BucketPlace::new(clustering - start, u32::from(bits)));
             let key_end = changes.bytes.len();
             if let Some(columns) = &write.columns {
                 row::push_row(&mut changes.bytes, write.timestamp_us, columns);
             }
             changes.entries.push(Entry {
                 table: write.table.number,
+                bucket,
                 start,
                 key_end,
                 end: changes.bytes.len(),
@@ -63,6 +74,19 @@ impl Changes {
     /// The changes, sorted by table and key, each key once.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Change<'_>> {
         self.entries.iter().map(|entry| entry.change(&self.bytes))
+    }
+
+    /// The changes, sorted by table and key, in groups.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = Group<'_>> {
+        let together = |left: &Entry, right: &Entry| match (left.bucket, right.bucket) {
+            (Some(left_place), Some(right_place)) => {
+                left.table == right.table
+                    && left_place == right_place
+                    && left_place.is_same(left.change(&self.bytes).key, right.change(&self.bytes).key)
+            }
+            _ => false,
+        };
+        self.entries.chunk_by(together).map(|entries| Group { bytes: &self.bytes, entries })
     }
 
     /// How many there are.
@@ -91,6 +115,18 @@ impl Changes {
     }
 }
 
+impl Group<'_> {
+    /// The changes, sorted by key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Change<'_>> + Clone {
+        self.entries.iter().map(|entry| entry.change(self.bytes))
+    }
+
+    /// Where in the keys the bucket stands; `None` for a row that is in none.
+    pub(crate) fn bucket(&self) -> Option<BucketPlace> {
+        self.entries.first().and_then(|entry| entry.bucket)
+    }
+}
+
 impl Entry {
     fn change<'a>(&self, bytes: &'a [u8]) -> Change<'a> {
         Change {
@@ -107,6 +143,11 @@ impl Change<'_> {
     pub(crate) fn wins_over_row(&self, stored: &[u8]) -> Result<bool, &'static str> {
         let (timestamp_us, _) = row::split_row(stored)?;
         Ok(wins(self) > (timestamp_us, false, Some(stored)) || older_wins())
+    }
+
+    /// Whether this change wins over what a pack has of its row: the timestamp and the row, `None` a deletion.
+    pub(crate) fn wins_over(&self, timestamp_us: i64, stored: Option<&[u8]>) -> bool {
+        wins(self) > (timestamp_us, stored.is_none(), stored) || older_wins()
     }
 
     /// Whether this change wins over a deletion.

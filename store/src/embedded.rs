@@ -1,6 +1,7 @@
 //! Rows in a folder of this machine, on fjall. The log is the truth: nothing here is fsynced for an answer, and a
 //! crash leaves an earlier whole state, never a mixture (docs/adr/0002-embedded-store-timestamps.md).
 
+mod buckets;
 mod generations;
 mod keys;
 mod marks;

@@ -53,6 +53,21 @@ impl Range {
         Ok(range)
     }
 
+    /// Whether a key is within.
+    pub(crate) fn contains(&self, row_key: &[u8]) -> bool {
+        let is_from = match &self.from {
+            Bound::Included(from) => from.as_slice() <= row_key,
+            Bound::Excluded(from) => from.as_slice() < row_key,
+            Bound::Unbounded => true,
+        };
+        let is_to = match &self.to {
+            Bound::Included(to) => row_key <= to.as_slice(),
+            Bound::Excluded(to) => row_key < to.as_slice(),
+            Bound::Unbounded => true,
+        };
+        is_from && is_to
+    }
+
     /// Whether no key can be within; such ranges are not given to the backends' maps, which may panic on them.
     pub(crate) fn is_empty(&self) -> bool {
         match (&self.from, &self.to) {

@@ -15,6 +15,11 @@ pub struct TableSchema {
     pub static_columns: &'static [Column],
     /// The other columns of a row, in persisted order; new ones are appended.
     pub columns: &'static [Column],
+    /// Set for tables whose rows are written once and hardly ever deleted: rows that agree in the first clustering
+    /// column, an [`ColumnType::Int`], but for this many of its lowest bits, at most 62, are a *bucket*. The embedded
+    /// store keeps what one write set has of a bucket as one entry and reads buckets as wholes, so there should be
+    /// some tens to hundreds of rows in each. Such tables have no static columns. `None`: every row is an entry.
+    pub bucket_bits: Option<u8>,
 }
 
 /// A column.

@@ -17,6 +17,7 @@ pub static TABLE: TableSchema = TableSchema {
     ],
     static_columns: &[],
     columns: &[Column::new("applied_offset", ColumnType::Int)],
+    bucket_bits: None,
 };
 
 /// The indexes that are bucketed by day. Texts are persisted.

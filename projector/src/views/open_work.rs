@@ -22,6 +22,7 @@ pub static TABLE: TableSchema = TableSchema {
     clustering_key: &[Column::new("due_us", ColumnType::Int), Column::new("started_offset", ColumnType::Int)],
     static_columns: &[],
     columns: &[Column::new("run_id", ColumnType::Uuid), Column::new("applied_offset", ColumnType::Int)],
+    bucket_bits: None,
 };
 
 /// The buckets that have rows.
@@ -32,6 +33,7 @@ pub static BUCKETS: TableSchema = TableSchema {
     clustering_key: &[Column::new("later", ColumnType::Bool), Column::new("bucket", ColumnType::Int)],
     static_columns: &[],
     columns: &[Column::new("applied_offset", ColumnType::Int)],
+    bucket_bits: None,
 };
 
 /// Offsets of starts in a bucket of work that is due now.

@@ -22,6 +22,7 @@ pub static TABLE: TableSchema = TableSchema {
         Column::new("content_type", ColumnType::Text),
         Column::new("payload", ColumnType::Blob),
     ],
+    bucket_bits: None,
 };
 
 /// Offsets of a bucket.

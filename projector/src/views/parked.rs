@@ -16,6 +16,7 @@ pub static TABLE: TableSchema = TableSchema {
     clustering_key: &[Column::new("run_id", ColumnType::Blob)],
     static_columns: &[],
     columns: &[Column::new("parked_at", ColumnType::Int), Column::new("cause", ColumnType::Text)],
+    bucket_bits: None,
 };
 
 /// The cause when the fold parked a run.

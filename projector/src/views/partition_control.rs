@@ -35,6 +35,7 @@ pub static TABLE: TableSchema = TableSchema {
         Column::new("open_later_from", ColumnType::Int),
         Column::new("outbox_from", ColumnType::Int),
     ],
+    bucket_bits: None,
 };
 
 /// Where the views of a partition stand.

@@ -38,6 +38,7 @@ pub static BY_DAY: TableSchema = TableSchema {
     clustering_key: CLUSTERING,
     static_columns: &[],
     columns: COLUMNS,
+    bucket_bits: None,
 };
 
 /// The same rows by the id of the run or event they are about.
@@ -48,6 +49,7 @@ pub static BY_SUBJECT: TableSchema = TableSchema {
     clustering_key: CLUSTERING,
     static_columns: &[],
     columns: COLUMNS,
+    bucket_bits: None,
 };
 
 /// Records without a readable time are bucketed by offset, as days long before any real one.

@@ -47,6 +47,8 @@ pub static TABLE: TableSchema = TableSchema {
         Column::new("content_type", ColumnType::Text),
         Column::new("payload", ColumnType::Blob),
     ],
+    // A short run is one bucket, and a row is found without reading more than its neighbours.
+    bucket_bits: Some(6),
 };
 
 /// Entries of a bucket.

@@ -63,6 +63,7 @@ pub static TABLE: TableSchema = TableSchema {
         Column::new("content_type", ColumnType::Text),
         Column::new("payload", ColumnType::Blob),
     ],
+    bucket_bits: None,
 };
 
 /// A header as stored: all but the published state.

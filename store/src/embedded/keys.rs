@@ -5,7 +5,7 @@ use crate::{Generation, Source};
 /// The version of this layout, under its own key.
 pub(super) const FORMAT: [u8; 1] = [0];
 /// What [`FORMAT`] holds.
-pub(super) const FORMAT_VERSION: [u8; 1] = [1];
+pub(super) const FORMAT_VERSION: [u8; 1] = [2];
 
 /// A region of the keyspace.
 #[derive(Debug, Clone, Copy)]
@@ -15,7 +15,7 @@ pub(super) enum Region {
     Catalog = 1,
     /// Highest write timestamps by generation and source.
     Marks = 2,
-    /// Rows by generation, table and row key.
+    /// Rows by generation, table and row key; of tables that have buckets, packs by bucket.
     Rows = 3,
     /// Timestamps of deletions by generation, table and row key; apart from the rows, so that no scan meets them.
     Deletions = 4,

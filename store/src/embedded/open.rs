@@ -125,11 +125,20 @@ fn open_database(options: &EmbeddedOptions) -> Result<(Database, Keyspace), Stor
         Some(version) => {
             return Err(damaged(
                 path,
-                format!("its format is {version:?}, this binary knows {FORMAT_VERSION:?}"),
+                format!(
+                    "its format is {}, and this binary knows {} alone",
+                    shown(&version),
+                    shown(&FORMAT_VERSION)
+                ),
             ));
         }
     }
     Ok((database, rows))
+}
+
+/// A format's version as a text.
+fn shown(version: &[u8]) -> String {
+    version.iter().map(u8::to_string).collect::<Vec<_>>().join(".")
 }
 
 fn load(path: &Path, rows: &Keyspace) -> Result<(Catalog, Writer), StoreError> {
@@ -181,4 +190,22 @@ pub(super) fn unavailable(error: fjall::Error) -> StoreError {
 
 fn damaged(path: &Path, what: String) -> StoreError {
     StoreError::Damaged { path: path.display().to_string(), what }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{EmbeddedOptions, EmbeddedStore, StoreError};
+
+    #[test]
+    fn a_store_of_another_format_is_refused_with_the_words_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = EmbeddedOptions::new(folder.path());
+        let store = EmbeddedStore::open(&options).expect("the store opens");
+        store.rows.insert(super::FORMAT, [1]).expect("the format before packs");
+        drop(store);
+        let refused = EmbeddedStore::open(&options).expect_err("another format");
+        assert!(matches!(refused, StoreError::Damaged { .. }), "{refused:?}");
+        let text = refused.to_string();
+        assert!(text.contains("its format is 1") && text.contains("delete that folder"), "{text}");
+    }
 }

@@ -3,9 +3,11 @@
 
 use fjall::OwnedWriteBatch as WriteBatch;
 
+use super::buckets::Packer;
 use super::keys::{self, PREFIX, Region};
 use super::{EmbeddedStore, open};
-use crate::changes::{Change, Changes};
+use crate::changes::{Change, Changes, Group};
+use crate::encoding::pack::BucketPlace;
 use crate::{Generation, StoreError, WriteSet};
 
 /// Key buffers for one change: the row's and its deletion's key differ in the region alone.
@@ -34,12 +36,19 @@ impl EmbeddedStore {
         }
         let mut batch = self.database.batch();
         let mut keys = Keys { row: Vec::new(), deletion: Vec::new() };
-        for change in changes.iter() {
-            keys.set(generation, &change);
-            if blind {
-                self.put(&mut batch, &keys, &change);
-            } else {
-                self.put_if_newer(&mut batch, &keys, &change)?;
+        let mut packer = Packer::default();
+        for group in changes.groups() {
+            if let Some(place) = group.bucket() {
+                self.put_packs(&mut batch, &mut packer, generation, place, &group, blind)?;
+                continue;
+            }
+            for change in group.iter() {
+                keys.set(generation, &change);
+                if blind {
+                    self.put(&mut batch, &keys, &change);
+                } else {
+                    self.put_if_newer(&mut batch, &keys, &change)?;
+                }
             }
         }
         if batch.is_empty() {
@@ -64,18 +73,51 @@ impl EmbeddedStore {
             tables.write(key, highest_us.to_be_bytes())?;
         }
         let mut keys = Keys { row: Vec::new(), deletion: Vec::new() };
-        for change in changes.iter() {
-            keys.set(generation, &change);
-            match change.stored {
-                Some(stored) => tables.write(keys.row.as_slice(), stored)?,
-                None => tables.write_tombstone(keys.row.as_slice())?,
+        let mut packer = Packer::default();
+        for group in changes.groups() {
+            let first = group.iter().next();
+            if let Some((place, first)) = group.bucket().zip(first) {
+                let prefix = keys::of_table(Region::Rows, generation, first.table);
+                packer.pack(&prefix, place, group.iter(), 0, |key, pack| tables.write(key, pack))?;
+                continue;
+            }
+            for change in group.iter() {
+                keys.set(generation, &change);
+                match change.stored {
+                    Some(stored) => tables.write(keys.row.as_slice(), stored)?,
+                    None => tables.write_tombstone(keys.row.as_slice())?,
+                }
             }
         }
-        for change in changes.iter().filter(|change| change.stored.is_none()) {
-            keys.set(generation, &change);
-            tables.write(keys.deletion.as_slice(), change.timestamp_us.to_be_bytes())?;
+        for group in changes.groups().filter(|group| group.bucket().is_none()) {
+            for change in group.iter().filter(|change| change.stored.is_none()) {
+                keys.set(generation, &change);
+                tables.write(keys.deletion.as_slice(), change.timestamp_us.to_be_bytes())?;
+            }
         }
         tables.finish()
+    }
+
+    fn put_packs(
+        &self,
+        batch: &mut WriteBatch,
+        packer: &mut Packer,
+        generation: Generation,
+        place: BucketPlace,
+        group: &Group<'_>,
+        blind: bool,
+    ) -> Result<(), StoreError> {
+        let Some(first) = group.iter().next() else { return Ok(()) };
+        let prefix = keys::of_table(Region::Rows, generation, first.table);
+        let put = |key: &[u8], pack: &[u8]| {
+            batch.insert(&self.rows, key, pack);
+            Ok(())
+        };
+        if blind {
+            return packer.pack(&prefix, place, group.iter(), 0, put);
+        }
+        let (winners, number) = self.winners(generation, place, group)?;
+        packer.pack(&prefix, place, winners.into_iter(), number, put)
     }
 
     fn put(&self, batch: &mut WriteBatch, keys: &Keys, change: &Change<'_>) {
@@ -94,10 +136,7 @@ impl EmbeddedStore {
         keys: &Keys,
         change: &Change<'_>,
     ) -> Result<(), StoreError> {
-        let damaged = |what: &str| StoreError::Damaged {
-            path: self.rows.path().display().to_string(),
-            what: what.to_owned(),
-        };
+        let damaged = |what: &str| self.damaged(what);
         if let Some(stored) = self.rows.get(&keys.row).map_err(open::unavailable)?
             && !change.wins_over_row(&stored).map_err(damaged)?
         {
@@ -114,6 +153,12 @@ impl EmbeddedStore {
         }
         self.put(batch, keys, change);
         Ok(())
+    }
+}
+
+impl EmbeddedStore {
+    pub(super) fn damaged(&self, what: &str) -> StoreError {
+        StoreError::Damaged { path: self.rows.path().display().to_string(), what: what.to_owned() }
     }
 }
 

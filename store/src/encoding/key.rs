@@ -29,16 +29,31 @@ pub(crate) fn push_partition(out: &mut Vec<u8>, partition: &[Value]) {
     }
 }
 
-/// Appends the encoding of a row key that was checked against its table.
-pub(crate) fn push_row_key(out: &mut Vec<u8>, table: &TableSchema, key: &RowKey) {
+/// Appends the encoding of a row key that was checked against its table; the length of `out` at which its clustering
+/// key begins.
+pub(crate) fn push_row_key(out: &mut Vec<u8>, table: &TableSchema, key: &RowKey) -> usize {
     push_partition(out, &key.partition);
     match &key.clustering {
-        None => out.push(STATIC),
+        None => {
+            out.push(STATIC);
+            out.len()
+        }
         Some(clustering) => {
             out.push(CLUSTERING);
+            let start = out.len();
             push_clustering(out, table, clustering);
+            start
         }
     }
+}
+
+/// Where the clustering key begins in the encoding of a clustering row's key or the beginning of one; `None` when
+/// what is encoded is a place before or after all clustering rows of its partition.
+pub(crate) fn clustering_at(table: &TableSchema, bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+    let mut rest = bytes;
+    read_columns(&mut rest, table.partition_key, false)?;
+    let marker = take(&mut rest, 1)?[0];
+    Ok((marker == CLUSTERING).then_some(bytes.len() - rest.len()))
 }
 
 /// The encoding below which no clustering row of a partition sorts, given the partition's encoding.

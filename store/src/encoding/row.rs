@@ -97,12 +97,12 @@ fn push_sized(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn read_sized<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], &'static str> {
+pub(super) fn read_sized<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], &'static str> {
     let length = usize::try_from(read_varint(rest)?).map_err(|_| "a length out of range")?;
     take(rest, length)
 }
 
-fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
         value >>= 7;
@@ -126,7 +126,7 @@ fn read_varint(rest: &mut &[u8]) -> Result<u64, &'static str> {
     Err("a number out of range")
 }
 
-fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], &'static str> {
+pub(super) fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], &'static str> {
     let (taken, left) = rest.split_at_checked(count).ok_or("the row ends early")?;
     *rest = left;
     Ok(taken)

@@ -10,9 +10,10 @@ pub static ENTITY: TableSchema = TableSchema {
     clustering_key: &[Column::new("kind", ColumnType::Text), Column::new("slot", ColumnType::Int)],
     static_columns: &[Column::new("version", ColumnType::Int)],
     columns: &[Column::new("body", ColumnType::Text), Column::new("open", ColumnType::Bool)],
+    bucket_bits: None,
 };
 
-/// An index, newest first within a day.
+/// An index, newest first within a day; in buckets of two days.
 pub static INDEX: TableSchema = TableSchema {
     name: "index",
     number: 2,
@@ -24,6 +25,7 @@ pub static INDEX: TableSchema = TableSchema {
     ],
     static_columns: &[],
     columns: &[],
+    bucket_bits: Some(1),
 };
 
 /// One row per partition, with a column of each type.
@@ -40,6 +42,7 @@ pub static PLAIN: TableSchema = TableSchema {
         Column::new("bytes", ColumnType::Blob),
         Column::new("other", ColumnType::Uuid),
     ],
+    bucket_bits: None,
 };
 
 /// [`PLAIN`] before its last three columns were appended.
@@ -66,6 +69,7 @@ pub static EVERY_KEY: TableSchema = TableSchema {
     ],
     static_columns: &[],
     columns: &[],
+    bucket_bits: None,
 };
 
 /// A write of a part of an entity.
