@@ -245,6 +245,7 @@ impl RunningNode {
             steps_max: config.steps_max,
             active_max: config.runs_active_max / usize::try_from(config.partitions).unwrap_or(1).max(1),
             clock: SharedClock::clone(&clock),
+            duties: Duties::same(Duty::ALL, config.partitions),
             shutdown: stop_owners.clone(),
         });
 

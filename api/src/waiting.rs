@@ -56,11 +56,18 @@ impl Waiting {
     }
 
     /// Tells those who wait. To be called with every transition, in the order of offsets per partition, before or
-    /// after it is projected. Never blocks for long, and costs next to nothing while nobody waits.
+    /// after it is projected. Whoever folds a partition again from an earlier place may call it again: what was told
+    /// once is passed over. Never blocks for long, and costs next to nothing while nobody waits.
     pub fn publish(&self, transitions: &[Transition]) {
         for part in transitions.chunk_by(|one, next| one.partition == next.partition) {
-            self.note(part);
+            let told = part.first().map_or(-1, |first| self.published(first.partition));
+            let news = part.partition_point(|transition| transition.offset <= told);
+            self.tell(part.get(news..).unwrap_or_default());
         }
+    }
+
+    fn tell(&self, transitions: &[Transition]) {
+        self.note(transitions);
         // Once noted: whoever registers after these looks finds it in `published`.
         let (verdicts, runs) = (!self.0.verdicts.is_empty(), !self.0.runs.is_empty());
         if !verdicts && !runs {

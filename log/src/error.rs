@@ -100,3 +100,10 @@ pub enum LogError {
         source: std::sync::Arc<std::io::Error>,
     },
 }
+
+impl LogError {
+    /// Whether it passes by itself, so that trying again is of use.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Overloaded)
+    }
+}

@@ -32,6 +32,8 @@ pub struct ProjectorOptions {
     pub records_max: usize,
     /// Most KiB of records and payloads between [`Projector::submit`] and the store.
     pub queue_kib: usize,
+    /// Whether it writes the views of its partitions from the start on; [`Projector::begin`] changes that for one.
+    pub writes: bool,
     /// Whether the store writes a whole chunk as one batch (memory, embedded), rather than stage by stage.
     pub atomic: bool,
     /// Told of parked runs.
@@ -44,6 +46,7 @@ impl Default for ProjectorOptions {
             linger: Duration::from_millis(50),
             records_max: 8_192,
             queue_kib: 128 * 1024,
+            writes: true,
             atomic: true,
             on_parked: None,
         }
@@ -79,7 +82,7 @@ pub enum ProjectorError {
 
 enum Command {
     Batch { partition: u32, transitions: Vec<Transition>, control: Box<Control>, _room: OwnedSemaphorePermit },
-    Reload { partition: u32, done: oneshot::Sender<Result<(), ProjectorError>> },
+    Begin { partition: u32, writes: bool, done: oneshot::Sender<Result<(), ProjectorError>> },
     Stop { done: oneshot::Sender<()> },
 }
 
@@ -101,17 +104,16 @@ pub struct Projector(Arc<Shared>);
 /// What a partition has when it is opened.
 struct Opened {
     control: Control,
-    live: Live,
+    /// None if another process writes its views.
+    live: Option<Live>,
 }
 
-async fn open(views: &Views, partition: u32) -> Result<Opened, StoreError> {
-    match views.checkpoint(partition).await? {
-        Some(checkpoint) => {
-            let live = Live::load(views, &checkpoint).await?;
-            Ok(Opened { control: checkpoint.control, live })
-        }
-        None => Ok(Opened { control: Control::new(partition), live: Live::default() }),
-    }
+async fn open(views: &Views, partition: u32, writes: bool) -> Result<Opened, StoreError> {
+    let Some(checkpoint) = views.checkpoint(partition).await? else {
+        return Ok(Opened { control: Control::new(partition), live: writes.then(Live::default) });
+    };
+    let live = if writes { Some(Live::load(views, &checkpoint).await?) } else { None };
+    Ok(Opened { control: checkpoint.control, live })
 }
 
 /// What a transition costs of the queue, in KiB.
@@ -166,10 +168,11 @@ impl Projector {
         views.store().create_tables(views.generation(), TABLES).await?;
         let mut opened = Vec::new();
         for partition in 0..partitions {
-            opened.push(open(&views, partition).await?);
+            opened.push(open(&views, partition, options.writes).await?);
         }
-        let progress: Vec<_> =
-            opened.iter().map(|opened| Arc::new(Progress::new(opened.control.clone()))).collect();
+        let progress: Vec<_> = (opened.iter())
+            .map(|opened| Arc::new(Progress::new(opened.control.clone(), options.writes)))
+            .collect();
         // Batches, not records: what bounds memory is the room below.
         let (commands, queue) = mpsc::channel(1_024);
         let (failed, failure) = watch::channel(None);
@@ -306,16 +309,34 @@ impl Projector {
         }
     }
 
-    /// Forgets what is kept in memory of a partition's views and reads it again: after another process wrote them.
-    /// What was submitted before is written first.
+    /// From now on this process writes the views of a partition, or another one does. What was submitted before is
+    /// written first. Whoever writes forgets what is kept in memory of the views and reads it again, since another
+    /// process may have written them; whoever does not ignores what is submitted and learns from
+    /// [`Projector::observe`] how far they are.
     ///
     /// # Errors
     /// When the store fails or the projector stopped.
-    pub async fn reload(&self, partition: u32) -> Result<(), ProjectorError> {
+    pub async fn begin(&self, partition: u32, writes: bool) -> Result<(), ProjectorError> {
         self.progress(partition)?;
-        let (done, reloaded) = oneshot::channel();
-        self.0.commands.send(Command::Reload { partition, done }).await.map_err(|_| self.failure())?;
-        reloaded.await.map_err(|_| self.failure())?
+        let (done, begun) = oneshot::channel();
+        let begin = Command::Begin { partition, writes, done };
+        self.0.commands.send(begin).await.map_err(|_| self.failure())?;
+        begun.await.map_err(|_| self.failure())?
+    }
+
+    /// Looks how far another process has written the views of a partition, and tells those who wait for it. Does
+    /// nothing for partitions that this process writes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn observe(&self, partition: u32) -> Result<(), ProjectorError> {
+        let progress = self.progress(partition)?;
+        if !progress.is_written_here()
+            && let Some(checkpoint) = self.checkpoint(partition).await?
+        {
+            progress.publish(checkpoint.control);
+        }
+        Ok(())
     }
 
     /// Writes what was submitted and ends the thread. While the store is unavailable the views stay behind the log

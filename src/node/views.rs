@@ -45,12 +45,16 @@ fn projector_error(error: &ProjectorError) -> ViewsError {
         what: format!("the views cannot be written: {error}"),
         advice: "see the store's message; the log holds everything, restart the node when it is mended"
             .to_owned(),
-        transient: false,
+        transient: matches!(error, ProjectorError::Store(StoreError::Unavailable(_))),
     }
 }
 
 #[async_trait]
 impl Views for LocalViews {
+    async fn begin(&self, partition: u32, writes: bool) -> Result<(), ViewsError> {
+        self.projector.begin(partition, writes).await.map_err(|error| projector_error(&error))
+    }
+
     async fn resume(&self, partition: u32) -> Result<Option<Resume>, ViewsError> {
         let Some(checkpoint) =
             self.projector.checkpoint(partition).await.map_err(|error| store_error(&error))?

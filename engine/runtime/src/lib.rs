@@ -4,12 +4,14 @@
 mod appends;
 pub mod create;
 mod deliver;
+mod duty;
 mod owner;
 mod steps;
 pub mod views;
 
 pub use appends::APPENDS_BYTES_MAX;
 pub use create::create_log;
+pub use duty::{Duties, Duty};
 pub use owner::{Owner, OwnerError, OwnerOptions, OwnerStatus, Owners};
 pub use tidewheel_log::{Clock, SharedClock, SystemClock};
 pub use views::{OpenWork, Resume, Views, ViewsError};

@@ -1,5 +1,6 @@
 //! One task per partition: reads on, claims, drives the rules, carries out what they ask for.
 
+mod load;
 mod resume;
 mod takeover;
 
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::takeover::Takeover;
 use crate::appends::Appends;
 use crate::deliver::{Delivered, Deliverer, Delivery, Sources};
+use crate::duty::{Duties, Duty};
 use crate::steps::Steps;
 use crate::views::{Views, ViewsError};
 
@@ -30,6 +32,9 @@ const RESULTS_MAX: usize = 4_096;
 const TURNS_MAX: usize = 256;
 /// How long a stopping owner waits for steps in flight.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long an owner rests after log or store were away, at first and at most.
+const REST: Duration = Duration::from_millis(100);
+const REST_MAX: Duration = Duration::from_secs(5);
 
 /// What an owner needs.
 #[derive(Clone)]
@@ -52,6 +57,8 @@ pub struct OwnerOptions {
     pub active_max: usize,
     /// Where it takes time and randomness from.
     pub clock: SharedClock,
+    /// What this process does for each partition beside following it.
+    pub duties: Duties,
     /// Cancelled when the process is to stop.
     pub shutdown: CancellationToken,
 }
@@ -82,6 +89,17 @@ pub enum OwnerError {
         /// What lies there.
         found: String,
     },
+}
+
+impl OwnerError {
+    /// Whether it passes by itself: log or store are away for now.
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Log(error) => error.is_transient(),
+            Self::Views(error) => error.transient,
+            Self::Fold(_) | Self::CheckpointMismatch { .. } => false,
+        }
+    }
 }
 
 /// Where an owner stands, for status and metrics.
@@ -146,6 +164,7 @@ struct Reign {
     sources: Arc<Sources>,
     status: watch::Sender<OwnerStatus>,
     partition: Partition,
+    duty: Duty,
     steps: Steps,
     appends: Appends,
     deliverer: Deliverer,
@@ -155,7 +174,8 @@ struct Reign {
     caught_up_at: i64,
     /// When to claim, while not leading.
     claim_at: Instant,
-    draining: bool,
+    /// Why it ends, once it does: what is in flight may end, nothing new begins.
+    ending: Option<End>,
 }
 
 impl Owner {
@@ -175,38 +195,79 @@ impl Owner {
         Self { options, place, sources, slots, status }
     }
 
+    /// Follows the partition until the process stops, and does what its duty is meanwhile. While log or store are away
+    /// it waits for them.
     async fn run(self) -> Result<(), OwnerError> {
+        let shutdown = self.options.shutdown.clone();
+        let mut rest = REST;
+        loop {
+            let began = Instant::now();
+            match self.reign().await {
+                Ok(End::Stopped) => return Ok(()),
+                Ok(End::Relieved) => rest = REST,
+                Err(error) if error.is_transient() => {
+                    self.status.send_modify(|status| status.leading = false);
+                    if shutdown.is_cancelled() {
+                        return Ok(());
+                    }
+                    if began.elapsed() > REST_MAX {
+                        rest = REST;
+                    }
+                    tracing::warn!(partition = %self.place, %error, rest_ms = rest.as_millis() as u64, "trying again");
+                    // A shutdown ends the rest; the next reign then ends at once.
+                    let _ = tokio::time::timeout(rest, shutdown.cancelled()).await;
+                    rest = (rest * 2).min(REST_MAX);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// From the checkpoint on, until the duty changes or the process stops.
+    async fn reign(&self) -> Result<End, OwnerError> {
         let Self { options, place, sources, slots, status } = self;
-        let fold = resume::fold(&options, &place).await?;
-        let caught_up_at = options.log.bounds(&place).await?.end;
+        let duty = options.duties.of(place.partition);
+        let fold = resume::fold(options, place).await?;
+        options.views.begin(place.partition, duty.projects).await?;
+        let caught_up_at = options.log.bounds(place).await?.end;
         sources.publish(fold.control());
-        let mut tail = options.log.tail(&place, fold.control().next_offset).await?;
+        let mut tail = options.log.tail(place, fold.control().next_offset).await?;
         let (results_in, mut results) = mpsc::channel(RESULTS_MAX);
         let mut partition =
             Partition::new(fold, Arc::clone(&options.process), Arc::clone(&options.workflows));
         partition.limit_active(options.active_max);
         let mut reign = Reign {
             partition,
-            steps: Steps::new(results_in, slots, SharedClock::clone(&options.clock)),
+            duty,
+            steps: Steps::new(results_in, Arc::clone(slots), SharedClock::clone(&options.clock)),
             appends: Appends::new(Arc::clone(&options.log), place.clone()),
             deliverer: Deliverer::new(
                 Arc::clone(&options.log),
                 SharedClock::clone(&options.clock),
                 options.topic.clone(),
-                Arc::clone(&sources),
+                Arc::clone(sources),
             ),
             delivery: None,
             takeover: Takeover::default(),
             caught_up_at,
             claim_at: Instant::now(),
-            draining: false,
-            options,
-            place,
-            sources,
-            status,
+            ending: None,
+            options: options.clone(),
+            place: place.clone(),
+            sources: Arc::clone(sources),
+            status: status.clone(),
         };
         reign.drive(tail.as_mut(), &mut results).await
     }
+}
+
+/// How a reign ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The process stops.
+    Stopped,
+    /// The duty is another one now.
+    Relieved,
 }
 
 enum Input {
@@ -215,7 +276,7 @@ enum Input {
     Appended(Result<i64, LogError>),
     Delivered(Result<Delivered, LogError>),
     Tick,
-    Shutdown,
+    Ending(End),
 }
 
 impl Reign {
@@ -223,8 +284,10 @@ impl Reign {
         &mut self,
         tail: &mut dyn Tail,
         results: &mut mpsc::Receiver<StepResult>,
-    ) -> Result<(), OwnerError> {
+    ) -> Result<End, OwnerError> {
         let shutdown = self.options.shutdown.clone();
+        let (mut duties, duty) = (self.options.duties.clone(), self.duty);
+        let number = self.place.partition;
         let mut finished = Vec::with_capacity(RECORDS_MAX);
         let mut deadline: Option<Instant> = None;
         self.publish_status();
@@ -233,7 +296,8 @@ impl Reign {
             let wake = self.wake_at(deadline);
             let input = tokio::select! {
                 biased;
-                () = shutdown.cancelled(), if !self.draining => Input::Shutdown,
+                () = shutdown.cancelled(), if self.ending.is_none() => Input::Ending(End::Stopped),
+                () = duties.differ(number, duty), if self.ending.is_none() => Input::Ending(End::Relieved),
                 records = tail.next(RECORDS_MAX) => Input::Records(records),
                 _ = results.recv_many(&mut finished, RECORDS_MAX) => Input::Results,
                 appended = self.appends.next(), if !self.appends.is_empty() => Input::Appended(appended),
@@ -251,8 +315,8 @@ impl Reign {
                 Input::Appended(Err(error)) => self.append_failed(error)?,
                 Input::Delivered(outcome) => self.delivered(outcome),
                 Input::Tick => self.tick().await?,
-                Input::Shutdown => {
-                    self.draining = true;
+                Input::Ending(end) => {
+                    self.ending = Some(end);
                     if self.deliverer.is_asking() {
                         self.delivery = None;
                     }
@@ -267,11 +331,10 @@ impl Reign {
                 self.tick().await?;
             }
             self.carry_out();
-            if self.draining {
+            if let Some(end) = self.ending {
                 let quiet = self.steps.in_flight() == 0 && self.appends.is_empty() && self.delivery.is_none();
                 if quiet || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                    self.steps.abort_all();
-                    return Ok(());
+                    return Ok(end);
                 }
             }
         }
@@ -295,9 +358,7 @@ impl Reign {
     }
 
     async fn fold(&mut self, records: Vec<Record>) -> Result<(), OwnerError> {
-        for run_id in self.partition.wanted(&records) {
-            self.load(run_id).await?;
-        }
+        self.load(self.partition.wanted(&records)).await?;
         let was_leader = self.partition.is_leader();
         let transitions = self.partition.records(&records, self.options.clock.now_us())?;
         self.sources.publish(self.partition.control());
@@ -314,26 +375,6 @@ impl Reign {
         Ok(())
     }
 
-    async fn load(&mut self, run_id: tidewheel_schemas::RunId) -> Result<(), OwnerError> {
-        let mut wait = Duration::from_millis(20);
-        loop {
-            match self.options.views.load_run(run_id).await {
-                Ok(Some(run)) => {
-                    self.partition.insert(run);
-                    return Ok(());
-                }
-                Ok(None) => return Ok(()),
-                // Nothing can be folded without it, so the partition waits; records stay in the log.
-                Err(error) if error.transient => {
-                    tracing::warn!(%run_id, %error, "a run cannot be loaded, trying again");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(Duration::from_secs(2));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
     async fn tick(&mut self) -> Result<(), OwnerError> {
         let now_us = self.options.clock.now_us();
         if self.partition.is_leader() {
@@ -344,12 +385,10 @@ impl Reign {
                     self.partition.defer(work.run_id);
                 }
             }
-            for run_id in self.partition.take_turns(TURNS_MAX) {
-                self.load(run_id).await?;
-            }
-            for run_id in self.partition.due_elsewhere(now_us) {
-                self.load(run_id).await?;
-            }
+            let turns = self.partition.take_turns(TURNS_MAX);
+            self.load(turns).await?;
+            let due = self.partition.due_elsewhere(now_us);
+            self.load(due).await?;
             self.partition.tick(now_us);
         }
         let applied = self.options.views.applied_offset(self.place.partition);
@@ -381,7 +420,8 @@ impl Reign {
 
     fn claim(&mut self) {
         let caught_up = self.partition.control().next_offset >= self.caught_up_at;
-        if self.draining || self.partition.is_leader() || !caught_up || Instant::now() < self.claim_at {
+        let waits = !caught_up || Instant::now() < self.claim_at;
+        if !self.duty.leads || self.ending.is_some() || self.partition.is_leader() || waits {
             return;
         }
         let event_id = EventId::random(self.options.clock.random_16());
@@ -434,7 +474,7 @@ impl Reign {
         for (run_id, location) in effects.aborts {
             self.steps.abort(run_id, location);
         }
-        if !self.draining {
+        if self.ending.is_none() {
             self.steps.launch(effects.launches);
             if self.partition.is_leader() && self.delivery.is_none() {
                 self.delivery = self.deliverer.next(&self.partition);

@@ -38,6 +38,11 @@ pub struct OpenWork {
 /// The views as the owner of a partition sees them.
 #[async_trait]
 pub trait Views: Send + Sync + 'static {
+    /// From now on this process writes the views of a partition, or leaves that to another one. Called after
+    /// [`Views::resume`] and before the first transition from there is handed over: a writer reads again where the
+    /// views stand, since another process may have written them meanwhile.
+    async fn begin(&self, partition: u32, writes: bool) -> Result<(), ViewsError>;
+
     /// The checkpoint of a partition; `None` if nothing was projected yet.
     async fn resume(&self, partition: u32) -> Result<Option<Resume>, ViewsError>;
 
@@ -56,8 +61,8 @@ pub trait Views: Send + Sync + 'static {
     /// Tells those who wait in this process. Never blocks.
     fn publish(&self, transitions: &[Transition]);
 
-    /// Hands over what records changed, in offset order, with Control after the last of them. Waits while the
-    /// projector is behind by more than its queue.
+    /// Hands over what records changed, in offset order, with Control after the last of them, if this process writes
+    /// the partition's views; does nothing otherwise. Waits while the projector is behind by more than its queue.
     async fn project(
         &self,
         partition: u32,

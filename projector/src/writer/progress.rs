@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 use tidewheel_engine::Control;
@@ -13,14 +13,39 @@ use tokio::sync::watch;
 pub struct Progress {
     control: watch::Sender<Arc<Control>>,
     submitted: AtomicI64,
+    /// Whether this process writes the views.
+    written_here: AtomicBool,
     wanted: Mutex<BTreeMap<i64, usize>>,
 }
 
 impl Progress {
-    pub(super) fn new(control: Control) -> Self {
+    pub(super) fn new(control: Control, written_here: bool) -> Self {
         let submitted = AtomicI64::new(control.next_offset - 1);
         let control = watch::channel(Arc::new(control)).0;
-        Self { control, submitted, wanted: Mutex::default() }
+        Self { control, submitted, written_here: AtomicBool::new(written_here), wanted: Mutex::default() }
+    }
+
+    pub(super) fn is_written_here(&self) -> bool {
+        self.written_here.load(Ordering::SeqCst)
+    }
+
+    /// Who writes from now on, beginning at `control`. Where the views stand never goes back: what was told once
+    /// stays true, also while a new writer does the last records again.
+    pub(super) fn begin(&self, control: Control, written_here: bool) {
+        self.written_here.store(written_here, Ordering::SeqCst);
+        self.submitted.store(control.next_offset - 1, Ordering::SeqCst);
+        self.publish(control);
+    }
+
+    /// Says how far the views are, unless more is known.
+    pub(super) fn publish(&self, control: Control) {
+        self.control.send_if_modified(|current| {
+            let is_newer = control.next_offset > current.next_offset;
+            if is_newer {
+                *current = Arc::new(control);
+            }
+            is_newer
+        });
     }
 
     pub(super) fn control(&self) -> Arc<Control> {
@@ -37,10 +62,6 @@ impl Progress {
 
     pub(super) fn note_submitted(&self, offset: i64) {
         self.submitted.fetch_max(offset, Ordering::SeqCst);
-    }
-
-    pub(super) fn publish(&self, control: Control) {
-        self.control.send_replace(Arc::new(control));
     }
 
     pub(super) async fn reached(&self, offset: i64) {

@@ -17,7 +17,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 struct Partition {
     control: Control,
-    live: Live,
+    /// None while another process writes the views.
+    live: Option<Live>,
     chunk: Option<Chunk>,
     progress: Arc<Progress>,
 }
@@ -104,10 +105,10 @@ impl Worker {
                     Some(Command::Batch { partition, transitions, control, _room }) => {
                         self.take(partition, &transitions, &control, _room);
                     }
-                    Some(Command::Reload { partition, done }) => {
+                    Some(Command::Begin { partition, writes, done }) => {
                         self.write().await?;
-                        let reloaded = self.reload(partition).await;
-                        let _ = done.send(reloaded);
+                        let begun = self.begin(partition, writes).await;
+                        let _ = done.send(begun);
                         continue;
                     }
                     Some(Command::Stop { done }) => {
@@ -134,9 +135,10 @@ impl Worker {
         room: OwnedSemaphorePermit,
     ) {
         let Some(partition) = self.partitions.get_mut(partition as usize) else { return };
+        let Some(live) = &partition.live else { return };
         let chunk = partition.chunk.get_or_insert_with(|| Chunk::new(partition.control.clone()));
         let before = chunk.records();
-        chunk.add(transitions, control, &partition.live);
+        chunk.add(transitions, control, live);
         self.records += chunk.records() - before;
         self.room.push(room);
         self.opened.get_or_insert_with(Instant::now);
@@ -153,11 +155,11 @@ impl Worker {
         let Some(opened) = self.opened.take() else { return Ok(()) };
         self.records = 0;
         for partition in &mut self.partitions {
-            let Some(chunk) = partition.chunk.take() else { continue };
+            let (Some(chunk), Some(live)) = (partition.chunk.take(), &mut partition.live) else { continue };
             if chunk.records() == 0 {
                 continue;
             }
-            let finished = chunk.finish(&mut partition.live, self.options.atomic);
+            let finished = chunk.finish(live, self.options.atomic);
             let (began, rows) = (Instant::now(), finished.writes.iter().count());
             write_until_done(&self.views, &finished.writes, &self.meters, &mut self.stopping).await?;
             self.meters.written(finished.records, rows, began, opened);
@@ -174,11 +176,11 @@ impl Worker {
         Ok(())
     }
 
-    async fn reload(&mut self, number: u32) -> Result<(), ProjectorError> {
-        let Opened { control, live } = open(&self.views, number).await?;
+    async fn begin(&mut self, number: u32, writes: bool) -> Result<(), ProjectorError> {
+        let Opened { control, live } = open(&self.views, number, writes).await?;
         if let Some(partition) = self.partitions.get_mut(number as usize) {
             (partition.control, partition.live) = (control, live);
-            partition.progress.publish(partition.control.clone());
+            partition.progress.begin(partition.control.clone(), writes);
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ faults! {
     Zombie = "zombie woke beside a successor",
     /// Two processes want the same partitions.
     Overlap = "two processes at once",
+    /// A process is told to do something else for a partition: to lead it or not, to write its views or not.
+    DutyMoved = "duty moved",
     /// A claim takes long to arrive.
     ClaimDelayed = "delayed claim",
     /// An append is durable, its answer is an error.

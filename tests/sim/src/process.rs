@@ -3,6 +3,7 @@
 
 mod views;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use futures::future::select_all;
 use tidewheel_engine::FoldError;
 use tidewheel_log::SharedLog;
 use tidewheel_projector::{Projector, ProjectorOptions, Views};
-use tidewheel_runtime::{Clock, OwnerError, OwnerOptions, Owners, SharedClock, create_log};
+use tidewheel_runtime::{Clock, Duties, Duty, OwnerError, OwnerOptions, Owners, SharedClock, create_log};
 use tidewheel_sdk::{RunId, Workflows};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +23,8 @@ use crate::fault::Fault;
 use crate::port::{Life, LogPort, Port, StorePort};
 use crate::program;
 use crate::world::{GENERATION, World};
+
+const OBSERVED_EVERY: Duration = Duration::from_millis(250);
 
 /// How a process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub struct Process {
     pub clock: Arc<SimClock>,
     /// Asks it to stop.
     pub stop: CancellationToken,
+    /// Says what it does for which partition: everything, until told otherwise.
+    pub duties: watch::Sender<BTreeMap<u32, Duty>>,
     life: JoinHandle<End>,
 }
 
@@ -82,7 +88,10 @@ impl Process {
         let port = Port::new(world, who);
         let clock = SimClock::new(world.began, skew_us, world.random.fork());
         let stop = CancellationToken::new();
-        let running = run(Arc::clone(&port), Arc::clone(&clock) as SharedClock, setup.clone(), stop.clone());
+        let (duties, told) = Duties::channel();
+        duties.send_replace(every_duty(world.partitions));
+        let running =
+            run(Arc::clone(&port), Arc::clone(&clock) as SharedClock, setup.clone(), told, stop.clone());
         let (world, dying) = (Arc::clone(world), Arc::clone(&port));
         let life = tokio::spawn(async move {
             let end = tokio::select! {
@@ -96,7 +105,12 @@ impl Process {
             dying.kill();
             end
         });
-        Self { who, port, clock, stop, life }
+        Self { who, port, clock, stop, duties, life }
+    }
+
+    /// Has it do everything for every partition.
+    pub fn does_everything(&self) {
+        self.duties.send_replace(every_duty(self.port.world.partitions));
     }
 
     /// Whether it has ended.
@@ -116,6 +130,10 @@ impl Process {
             Err(error) => End::Defect(format!("the process ended abruptly: {}", abrupt(error))),
         }
     }
+}
+
+fn every_duty(partitions: u32) -> BTreeMap<u32, Duty> {
+    (0..partitions).map(|partition| (partition, Duty::ALL)).collect()
 }
 
 /// Why a task ended without a result; not its id, which is another one in every run.
@@ -141,8 +159,14 @@ fn owner_end(ended: Result<Result<(), OwnerError>, tokio::task::JoinError>) -> O
     }
 }
 
-async fn run(port: Arc<Port>, clock: SharedClock, setup: Setup, stop: CancellationToken) -> End {
-    match boot(&port, &clock, &setup, &stop).await {
+async fn run(
+    port: Arc<Port>,
+    clock: SharedClock,
+    setup: Setup,
+    duties: Duties,
+    stop: CancellationToken,
+) -> End {
+    match boot(&port, &clock, &setup, duties, &stop).await {
         Ok((projector, owners, tasks)) => {
             let end = serve(&port, &projector, owners, &stop).await;
             if end == End::Stopped {
@@ -159,6 +183,7 @@ async fn boot(
     port: &Arc<Port>,
     clock: &SharedClock,
     setup: &Setup,
+    duties: Duties,
     stop: &CancellationToken,
 ) -> Result<(Projector, Owners, Tasks), End> {
     let world = &port.world;
@@ -183,6 +208,7 @@ async fn boot(
     let (projector, worker) = opened.map_err(|error| End::Failed(error.to_string()))?;
     let mut tasks = Tasks::default();
     tasks.0.push(tokio::spawn(worker).abort_handle());
+    tasks.0.push(tokio::spawn(observe(projector.clone(), world.partitions)).abort_handle());
     let mut workflows = Workflows::new();
     program::register(&mut workflows, port);
     let owners = Owners::start(&OwnerOptions {
@@ -195,11 +221,23 @@ async fn boot(
         steps_max: setup.steps_max,
         active_max: setup.active_max,
         clock: SharedClock::clone(clock),
+        duties,
         shutdown: stop.clone(),
     });
     tasks.0.extend(owners.tasks.iter().map(JoinHandle::abort_handle));
     world.projectors.lock().insert(port.who, projector.clone());
     Ok((projector, owners, tasks))
+}
+
+/// Looks how far others have written the views that this process does not write.
+async fn observe(projector: Projector, partitions: u32) {
+    loop {
+        tokio::time::sleep(OBSERVED_EVERY).await;
+        for partition in 0..partitions {
+            // A store that is away is looked at again.
+            let _ = projector.observe(partition).await;
+        }
+    }
 }
 
 async fn serve(port: &Port, projector: &Projector, owners: Owners, stop: &CancellationToken) -> End {

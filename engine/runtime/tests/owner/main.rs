@@ -5,13 +5,15 @@ mod log;
 mod views;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tidewheel_runtime::{Duties, Duty, Owners};
 use tidewheel_schemas::Event;
 
 use log::{Fault, Whose};
-use world::World;
+use world::{PARTITIONS, World};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_completes_and_leaves_memory() {
@@ -198,4 +200,38 @@ async fn decisions_and_messages_larger_than_a_batch_may_be_are_appended_in_sever
     assert_eq!(world.completed(target).await, expected);
     world.stop().await;
     world.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn duties_move_from_process_to_process_and_runs_go_on() {
+    let mut world = World::new().await;
+    let process = || {
+        let (sender, duties) = Duties::channel();
+        (sender, world.process(world.views.of_another_process(), duties))
+    };
+    let (first_duties, (first, first_stop)) = process();
+    let (second_duties, (second, second_stop)) = process();
+    let all = || (0..PARTITIONS).map(|partition| (partition, Duty::ALL)).collect();
+    let leads = |owners: &Owners| owners.status.iter().all(|status| status.borrow().leading);
+    let follows = |owners: &Owners| owners.status.iter().all(|status| !status.borrow().leading);
+
+    first_duties.send_replace(all());
+    world.until("the first one leads", |_| leads(&first) && follows(&second)).await;
+    let run = world.run_in(1, "wait", 1);
+    world.start(run, "wait", "2".to_owned()).await;
+    world.signal(run, "go", "a").await;
+    world.until_version(run, 4).await;
+
+    first_duties.send_replace(BTreeMap::new());
+    second_duties.send_replace(all());
+    world.until("the second one leads", |_| leads(&second) && follows(&first)).await;
+    world.signal(run, "go", "b").await;
+    assert_eq!(world.completed(run).await, "ab");
+    world.check().await;
+    for (owners, stop) in [(first, first_stop), (second, second_stop)] {
+        stop.cancel();
+        for task in owners.tasks {
+            task.await.expect("no panic").expect("no failure");
+        }
+    }
 }

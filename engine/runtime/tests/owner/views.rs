@@ -1,6 +1,7 @@
 //! Views in memory: what the projector would hold, by refolding the log as far as it was handed over.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -14,12 +15,14 @@ use super::log::FaultyLog;
 /// Few, so that takeovers page.
 const PAGE: usize = 2;
 
-/// The views; cloning shares them, and they outlive the owners.
+/// The views as one process sees them; what they hold outlives it. Cloning shares both.
 #[derive(Clone)]
 pub struct MemoryViews {
     log: FaultyLog,
     topic: Topic,
     folds: Arc<Vec<Mutex<Fold>>>,
+    /// By partition, whether this process writes them.
+    writes: Arc<Vec<AtomicBool>>,
     /// Every run that was loaded.
     pub loads: Arc<Mutex<Vec<RunId>>>,
 }
@@ -27,7 +30,14 @@ pub struct MemoryViews {
 impl MemoryViews {
     pub fn new(log: FaultyLog, topic: Topic, partitions: u32) -> Self {
         let folds = (0..partitions).map(|partition| Mutex::new(Fold::new(partition))).collect();
-        Self { log, topic, folds: Arc::new(folds), loads: Arc::default() }
+        let writes = (0..partitions).map(|_| AtomicBool::new(false)).collect();
+        Self { log, topic, folds: Arc::new(folds), writes: Arc::new(writes), loads: Arc::default() }
+    }
+
+    /// The same views as another process sees them.
+    pub fn of_another_process(&self) -> Self {
+        let writes = self.writes.iter().map(|_| AtomicBool::new(false)).collect();
+        Self { writes: Arc::new(writes), ..self.clone() }
     }
 
     pub fn run(&self, run_id: RunId) -> Option<Run> {
@@ -41,6 +51,11 @@ impl MemoryViews {
 
 #[async_trait]
 impl Views for MemoryViews {
+    async fn begin(&self, partition: u32, writes: bool) -> Result<(), ViewsError> {
+        self.writes[partition as usize].store(writes, Ordering::SeqCst);
+        Ok(())
+    }
+
     async fn resume(&self, partition: u32) -> Result<Option<Resume>, ViewsError> {
         let fold = self.folds[partition as usize].lock();
         let resume =
@@ -86,6 +101,9 @@ impl Views for MemoryViews {
         transitions: Vec<Transition>,
         control: &Control,
     ) -> Result<(), ViewsError> {
+        if !self.writes[partition as usize].load(Ordering::SeqCst) {
+            return Ok(());
+        }
         let from = self.folds[partition as usize].lock().control().next_offset;
         let place = TopicPartition::new(self.topic.clone(), partition);
         let count = usize::try_from(control.next_offset - from).expect("views are never ahead");

@@ -10,7 +10,9 @@ use tidewheel_engine::workflow::{
 };
 use tidewheel_engine::{Fold, Run, RunStatus, Verdict};
 use tidewheel_log::EventLog;
-use tidewheel_runtime::{Clock as _, OwnerError, OwnerOptions, OwnerStatus, Owners, SystemClock, create_log};
+use tidewheel_runtime::{
+    Clock as _, Duties, Duty, OwnerError, OwnerOptions, OwnerStatus, Owners, SystemClock, create_log,
+};
 use tidewheel_schemas::event::{RunSignaled, RunStarted};
 use tidewheel_schemas::partition::partition_for;
 use tidewheel_schemas::{
@@ -113,13 +115,15 @@ fn text(payload: &Payload) -> &str {
     std::str::from_utf8(&payload.data).expect("text")
 }
 
-/// A log with views, and at most one process.
+type Process = (Owners, CancellationToken);
+
+/// A log with views, and at most one process of its own.
 pub struct World {
     pub log: FaultyLog,
     pub views: MemoryViews,
     pub steps_run: Arc<AtomicUsize>,
     topic: Topic,
-    process: Option<(Owners, CancellationToken)>,
+    process: Option<Process>,
     ids: u128,
 }
 
@@ -134,6 +138,11 @@ impl World {
 
     /// Begins a process.
     pub fn begin(&mut self) {
+        self.process = Some(self.process(self.views.clone(), Duties::same(Duty::ALL, PARTITIONS)));
+    }
+
+    /// Another process beside the world's own.
+    pub fn process(&self, views: MemoryViews, duties: Duties) -> Process {
         let mut workflows = Workflows::new();
         workflows.insert(name("steps"), Arc::new(Steps(Arc::clone(&self.steps_run))));
         workflows.insert(name("wait"), Arc::new(Wait));
@@ -146,13 +155,14 @@ impl World {
             partitions: PARTITIONS,
             process: "test".into(),
             workflows: Arc::new(workflows),
-            views: Arc::new(self.views.clone()),
+            views: Arc::new(views),
             steps_max: 64,
             active_max: 8,
             clock: SystemClock::shared(),
+            duties,
             shutdown: shutdown.clone(),
         });
-        self.process = Some((owners, shutdown));
+        (owners, shutdown)
     }
 
     /// Ends the process abruptly.

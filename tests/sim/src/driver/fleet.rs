@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidewheel_runtime::Duty;
 use tokio::time::Instant;
 
 use crate::fault::Fault;
@@ -27,6 +28,8 @@ struct Member {
     wakes_at: Option<Instant>,
     /// When it is told that another one is in charge, and ends.
     leaves_at: Option<Instant>,
+    /// When its duties are all of them again.
+    restored_at: Option<Instant>,
 }
 
 impl Fleet {
@@ -49,7 +52,7 @@ impl Fleet {
             i64::try_from(self.world.random.below(6_000_000)).unwrap_or(0) - 3_000_000
         };
         let process = Process::start(&self.world, self.started, &self.setup, skew_us);
-        self.processes.push(Member { process, wakes_at: None, leaves_at: None });
+        self.processes.push(Member { process, wakes_at: None, leaves_at: None, restored_at: None });
     }
 
     /// Takes one that has ended out, and says how.
@@ -136,6 +139,10 @@ impl Fleet {
                 }
                 member.process.port.wake();
             }
+            if member.restored_at.is_some_and(|at| at <= now) {
+                member.restored_at = None;
+                member.process.does_everything();
+            }
             if member.leaves_at.is_some_and(|at| at <= now) {
                 member.leaves_at = None;
                 if !member.process.stop.is_cancelled() && self.world.random.chance(500) {
@@ -154,7 +161,16 @@ impl Fleet {
         let (random, now) = (&world.random, Instant::now());
         let Some(member) = self.processes.get_mut(index) else { return };
         let (process, port) = (&member.process, &member.process.port);
-        match random.below(100) {
+        match random.below(110) {
+            100.. => {
+                world.faults.add(Fault::DutyMoved);
+                let partition = random.below(u64::from(world.partitions)) as u32;
+                let duty = Duty { leads: random.chance(300), projects: random.chance(300) };
+                process.duties.send_modify(|duties| {
+                    duties.insert(partition, duty);
+                });
+                member.restored_at = Some(now + Duration::from_millis(random.between(100, 6_000)));
+            }
             0..10 => {
                 world.faults.add(Fault::Crash);
                 port.kill();
@@ -211,7 +227,8 @@ impl Fleet {
         let Some(index) = self.processes.iter().position(is_fit) else { return false };
         let mut survivor = self.processes.remove(index);
         self.end_all().await;
-        (survivor.wakes_at, survivor.leaves_at) = (None, None);
+        (survivor.wakes_at, survivor.leaves_at, survivor.restored_at) = (None, None, None);
+        survivor.process.does_everything();
         survivor.process.clock.set_right();
         survivor.process.port.wake();
         self.processes.push(survivor);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidewheel_engine::{Control, Run, Transition};
-use tidewheel_projector::Projector;
 use tidewheel_projector::load::{LoadError, OpenWorkPlace};
+use tidewheel_projector::{Projector, ProjectorError};
 use tidewheel_runtime::{OpenWork, Resume, Views, ViewsError};
 use tidewheel_schemas::RunId;
 use tidewheel_store::StoreError;
@@ -31,6 +31,13 @@ fn store_error(failed: &StoreError) -> ViewsError {
 
 #[async_trait]
 impl Views for LocalViews {
+    async fn begin(&self, partition: u32, writes: bool) -> Result<(), ViewsError> {
+        self.projector.begin(partition, writes).await.map_err(|failed| match &failed {
+            ProjectorError::Store(store) => store_error(store),
+            _ => error(&failed, false),
+        })
+    }
+
     async fn resume(&self, partition: u32) -> Result<Option<Resume>, ViewsError> {
         let checkpoint = self.projector.checkpoint(partition).await.map_err(|error| store_error(&error))?;
         let Some(checkpoint) = checkpoint else { return Ok(None) };
