@@ -30,6 +30,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run a node with sample workflows (`order`, `steps`, `wait`, `sleep`, `count`) on this machine; needs no other server.
     Dev(ConfigArguments),
+    /// Run a process of a cluster, on Kafka and a database that speaks CQL; its configuration names them.
+    Serve(ServeArguments),
     /// Prove the promise: run orders, kill the node half-way, and compare every view with the log.
     Demo(DemoArguments),
     /// Start, read and steer runs on a server.
@@ -87,6 +89,46 @@ impl ConfigArguments {
             .with("ephemeral", self.ephemeral.then_some(true))
             .with("partitions", self.partitions)
             .with("durability", self.durability)
+            .with("log_filter", self.log_filter)
+            .with("log_format", self.log_format);
+        Sources { file: self.config, flags, ..Sources::of_process() }
+    }
+}
+
+/// The configuration of a process of a cluster, as far as flags give it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArguments {
+    /// Configuration file; without it `tidewheel.toml` is read if it exists.
+    #[arg(long, env = "TIDEWHEEL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What this process does: `ingest`, `engine`, `projector` [default: all of them].
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
+    pub roles: Vec<String>,
+    /// Name of this process among those of its datacenter: one that comes back under its name keeps its partitions.
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// The datacenter this process is in.
+    #[arg(long, value_name = "NAME")]
+    pub datacenter: Option<String>,
+    /// Address of the HTTP API; port 0 takes a free one [default: 127.0.0.1:7400].
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// What is logged, such as `info,tidewheel_ingest=debug`.
+    #[arg(long, value_name = "DIRECTIVES")]
+    pub log_filter: Option<String>,
+    /// How it is logged, to standard error: `text` or `json` [default: text].
+    #[arg(long, value_name = "text|json")]
+    pub log_format: Option<String>,
+}
+
+impl ServeArguments {
+    /// The layers these flags lie on top of.
+    pub fn sources(self) -> Sources {
+        let flags = Layer::new("the command line")
+            .with("roles", (!self.roles.is_empty()).then_some(self.roles))
+            .with("node", self.node)
+            .with("datacenter", self.datacenter)
+            .with("listen", self.listen.map(|address| address.to_string()))
             .with("log_filter", self.log_filter)
             .with("log_format", self.log_format);
         Sources { file: self.config, flags, ..Sources::of_process() }
@@ -290,7 +332,7 @@ mod tests {
             &["run", "show"],
             &["demo", "--orders", "0"],
             &["dev", "--listen", "here"],
-            &["serve"],
+            &["serve", "--listen", "here"],
         ] {
             let words = ["tidewheel"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_err(), "{words:?}");

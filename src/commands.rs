@@ -6,6 +6,7 @@ mod dev;
 mod health;
 mod run;
 mod schemas;
+mod serve;
 mod status;
 
 use crate::args::Command;
@@ -15,6 +16,7 @@ use crate::failure::Failure;
 pub async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Dev(arguments) => dev::run(arguments).await,
+        Command::Serve(arguments) => serve::run(arguments).await,
         Command::Demo(arguments) => demo::run(&arguments).await,
         Command::Run(command) => run::run(command).await,
         Command::Status(arguments) => status::run(&arguments).await,

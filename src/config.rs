@@ -1,14 +1,16 @@
 //! The one typed configuration: defaults < file < `TIDEWHEEL_*` < flags. Where each layer comes from is in `layers`.
 
+pub mod cluster;
 mod layers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use tidewheel_schemas::Name;
 
+pub use cluster::{Database, Datacenter, Kafka, Role, Tls};
 pub use layers::{FILE, Layer, Sources};
 
 /// Largest label of a datacenter: run ids carry 12 bits of it.
@@ -44,6 +46,19 @@ pub struct Config {
     pub runs_active_max: usize,
     /// The namespaces that exist.
     pub namespaces: BTreeSet<Name>,
+    /// What this process does, in a cluster.
+    pub roles: BTreeSet<Role>,
+    /// Name of this process among those of its datacenter, in a cluster: one that comes back under its name within its
+    /// session keeps its partitions.
+    pub node: Option<Name>,
+    /// The datacenters of the cluster, by name; none on an embedded log.
+    pub datacenters: BTreeMap<Name, Datacenter>,
+    /// The datacenter whose brokers hold the topic of configuration changes.
+    pub config_datacenter: Option<Name>,
+    /// How Kafka is used, in a cluster.
+    pub kafka: Kafka,
+    /// How the database of the views is used, in a cluster.
+    pub database: Database,
     /// What is logged: directives such as `info,tidewheel_ingest=debug`.
     pub log_filter: String,
     /// How it is logged, to standard error.
@@ -144,6 +159,12 @@ impl Default for Config {
             steps_max: 1_024,
             runs_active_max: 100_000,
             namespaces: BTreeSet::from([name("default")]),
+            roles: BTreeSet::from([Role::Ingest, Role::Engine, Role::Projector]),
+            node: None,
+            datacenters: BTreeMap::new(),
+            config_datacenter: None,
+            kafka: Kafka::default(),
+            database: Database::default(),
             log_filter: "warn,tidewheel=info".to_owned(),
             log_format: LogFormat::Text,
         }
@@ -197,6 +218,7 @@ impl Config {
                 "none given; a node needs at least one, such as `default`".to_owned(),
             );
         }
+        self.check_cluster()?;
         if !self.listen.ip().is_loopback() {
             return Err(ConfigError::NotLoopback(self.listen));
         }

@@ -1,33 +1,27 @@
 //! A node: every role of one process around one log and one store. A program of yours embeds it through
 //! [`Node::builder`]; `tidewheel dev` is such a program.
 
+mod duties;
+mod gate;
+mod parts;
 mod views;
 mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use tidewheel_api::{Namespaces, Waiting};
 use tidewheel_engine::workflow::Workflows;
 use tidewheel_ingest::server::Limits;
-use tidewheel_ingest::state::VERDICT_TIMEOUT;
-use tidewheel_ingest::{Ingest, LogProducer, Settings};
-use tidewheel_log::{SharedClock, SharedLog, SystemClock};
-use tidewheel_projector::query::{LogEnd, QueryOptions, Reads};
-use tidewheel_projector::{Projector, ProjectorOptions};
-use tidewheel_runtime::{OwnerOptions, Owners};
-use tidewheel_schemas::{Name, Topic, TopicFamily, TopicPartition};
+use tidewheel_schemas::Name;
 use tidewheel_sdk::{Context, WorkflowResult};
 use tidewheel_store::Generation;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::views::LocalViews;
-use self::watch::Watch;
+use self::gate::Gate;
+use self::parts::{Begin, Parts};
 use crate::config::{Config, ConfigError};
 use crate::{telemetry, wire};
 
@@ -163,11 +157,18 @@ impl NodeBuilder {
     /// # Errors
     /// As [`Self::start`]; also when a role stops while serving.
     pub async fn serve(self) -> Result<(), NodeError> {
-        let durability = self.config.durability;
-        let ephemeral = self.config.ephemeral;
-        let node = self.start().await?;
-        let kept = if ephemeral { "nothing is kept: --ephemeral" } else { durability.as_str() };
-        println!("tidewheel is ready on http://{} (durability: {kept})", node.address());
+        let kept = match &self.config {
+            config if config.is_cluster() => format!("datacenter: {}", config.datacenter),
+            config if config.ephemeral => "durability: nothing is kept: --ephemeral".to_owned(),
+            config => format!("durability: {}", config.durability.as_str()),
+        };
+        let node = tokio::select! {
+            biased;
+            started = self.start() => started?,
+            // Nothing was acknowledged yet, so nothing has to be finished.
+            () = stop_signal() => return Ok(()),
+        };
+        println!("tidewheel is ready on http://{} ({kept})", node.address());
         tokio::select! {
             () = stop_signal() => node.stop().await,
             error = node.failed() => {
@@ -201,12 +202,9 @@ async fn stop_signal() {
 /// A node at work.
 pub struct RunningNode {
     address: SocketAddr,
-    wiring: Arc<wire::Wiring>,
-    projector: Projector,
+    parts: Parts,
     stop_serving: CancellationToken,
-    stop_owners: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
-    watch: Watch,
 }
 
 impl RunningNode {
@@ -216,91 +214,48 @@ impl RunningNode {
         let listener =
             TcpListener::bind(config.listen).await.map_err(|error| listen_error(&config, &error))?;
         let address = listener.local_addr().map_err(|error| listen_error(&config, &error))?;
-        let opening = config.clone();
-        let wiring = tokio::task::spawn_blocking(move || wire::open(&opening))
-            .await
-            .map_err(|error| role("opening the log", error))??;
-        let wiring = Arc::new(wiring);
-        let topic = TopicFamily::WorkflowEvents.topic(&config.prefix, &config.datacenter);
-        let clock = SystemClock::shared();
-        let process: Arc<str> = format!("tidewheel-{}", std::process::id()).into();
-        tidewheel_runtime::create_log(&wiring.log, &topic, config.partitions, &process, &*clock)
-            .await
-            .map_err(|error| role("creating the log", error))?;
-
-        let views = tidewheel_projector::Views::new(Arc::clone(&wiring.store), GENERATION);
-        let projector = Projector::start(views, config.partitions, ProjectorOptions::default())
-            .await
-            .map_err(|error| role("the projector", error))?;
-        let waiting = Waiting::new(config.partitions);
-        let names = workflows.names().cloned().collect();
-        let stop_owners = CancellationToken::new();
-        let owners = Owners::start(&OwnerOptions {
-            log: Arc::clone(&wiring.log),
-            topic: topic.clone(),
-            partitions: config.partitions,
-            process,
-            workflows: Arc::new(workflows),
-            views: Arc::new(LocalViews { projector: projector.clone(), waiting: waiting.clone() }),
-            steps_max: config.steps_max,
-            active_max: config.runs_active_max / usize::try_from(config.partitions).unwrap_or(1).max(1),
-            clock: SharedClock::clone(&clock),
-            duties: Duties::same(Duty::ALL, config.partitions),
-            shutdown: stop_owners.clone(),
-        });
-
-        let producer = Arc::new(LogProducer::with_clock(
-            Arc::clone(&wiring.log),
-            &topic,
-            config.partitions,
-            SharedClock::clone(&clock),
-        ));
         let stop_serving = CancellationToken::new();
-        let namespaces = Namespaces::new(config.namespaces.iter().cloned());
-        let ingest = Ingest::new(
-            Arc::clone(&producer) as Arc<dyn tidewheel_ingest::Producer>,
-            waiting.clone(),
-            Settings {
-                namespaces: namespaces.clone(),
-                workflows: Some(names),
-                datacenter: config.datacenter_label,
-                topics: vec![(TopicFamily::WorkflowEvents, topic.clone())],
-                verdict_timeout: VERDICT_TIMEOUT,
-                metrics: recorder,
-                stopping: stop_serving.clone(),
-            },
-        );
-        let reads = Reads::new(
-            projector.clone(),
-            waiting,
-            QueryOptions {
-                namespaces,
-                datacenter: config.datacenter_label,
-                log_end: log_end(Arc::clone(&wiring.log), topic.clone()),
-                stopping: stop_serving.clone(),
-            },
-        );
-        let router = tidewheel_ingest::http::router(ingest).merge(tidewheel_projector::query::router(reads));
-        let router = tidewheel_ingest::http::finish(router);
-        let watch =
-            Watch::start(&config, Arc::clone(&wiring.log), &topic, projector.clone(), producer, owners);
-        let server = tokio::spawn(tidewheel_ingest::server::serve(
-            listener,
-            router,
-            stop_serving.clone(),
-            Limits::default(),
-        ));
-        let node = Self { address, wiring, projector, stop_serving, stop_owners, server, watch };
-        let ready = tokio::time::timeout(READY_TIMEOUT, node.watch.ready()).await;
-        match ready {
-            Ok(Ok(())) => Ok(node),
-            Ok(Err(error)) => {
-                let _ = node.stop().await;
-                Err(error)
+        let begin = Begin { config, workflows, recorder, stop_serving: stop_serving.clone() };
+        let serve = |listener, router| {
+            let serving =
+                tidewheel_ingest::server::serve(listener, router, stop_serving.clone(), Limits::default());
+            tokio::spawn(serving)
+        };
+        if !begin.config.is_cluster() {
+            let (parts, router) = begin.embedded().await?;
+            let server = serve(listener, router);
+            let node = Self { address, parts, stop_serving: stop_serving.clone(), server };
+            let ready = tokio::time::timeout(READY_TIMEOUT, node.parts.ready()).await;
+            let late =
+                || role("the node", "it did not lead every partition within ten minutes; see the log lines");
+            return match ready.unwrap_or_else(|_| Err(late())) {
+                Ok(()) => Ok(node),
+                Err(error) => {
+                    let _ = node.stop().await;
+                    Err(error)
+                }
+            };
+        }
+        // Log and store may be away for now; whoever asks meanwhile is told so.
+        let gate = Gate::default();
+        let server = serve(listener, gate.router());
+        let joined = async {
+            let (parts, router) = begin.joined().await?;
+            gate.open(router);
+            match parts.ready().await {
+                Ok(()) => Ok(parts),
+                Err(error) => {
+                    let _ = parts.stop().await;
+                    Err(error)
+                }
             }
-            Err(_) => {
-                let _ = node.stop().await;
-                Err(role("the node", "it did not lead every partition within ten minutes; see the log lines"))
+        };
+        match joined.await {
+            Ok(parts) => Ok(Self { address, parts, stop_serving: stop_serving.clone(), server }),
+            Err(error) => {
+                stop_serving.cancel();
+                let _ = server.await;
+                Err(error)
             }
         }
     }
@@ -312,38 +267,24 @@ impl RunningNode {
 
     /// Resolves with the reason when a role stops.
     pub async fn failed(&self) -> NodeError {
-        self.watch.failed().await
+        self.parts.failed().await
     }
 
     /// Stops: takes no more requests, finishes those in flight and the steps that end soon, writes the views and
-    /// lets go of the folder.
+    /// lets go of log and store.
     ///
     /// # Errors
     /// When a role had failed.
     pub async fn stop(self) -> Result<(), NodeError> {
         self.stop_serving.cancel();
         let served = self.server.await;
-        self.stop_owners.cancel();
-        let owned = self.watch.stop().await;
-        self.projector.close().await;
-        let wiring = self.wiring;
-        let closed = tokio::task::spawn_blocking(move || wiring.close()).await;
-        owned?;
+        self.parts.stop().await?;
         match served {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(role("the HTTP server", error)),
-            Err(error) => return Err(role("the HTTP server", error)),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(role("the HTTP server", error)),
+            Err(error) => Err(role("the HTTP server", error)),
         }
-        closed.map_err(|error| role("closing the log", error))
     }
-}
-
-/// Tells the reading routes where a partition's log ends.
-fn log_end(log: SharedLog, topic: Topic) -> LogEnd {
-    Arc::new(move |partition| {
-        let (log, place) = (Arc::clone(&log), TopicPartition::new(topic.clone(), partition));
-        async move { log.bounds(&place).await.ok().map(|bounds| bounds.end) }.boxed()
-    })
 }
 
 fn listen_error(config: &Config, error: &std::io::Error) -> NodeError {

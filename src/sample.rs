@@ -1,4 +1,4 @@
-//! The workflows of `tidewheel dev`: `order`, `steps`, `wait`, `sleep` and `count`. Written as a user would, with the SDK alone.
+//! The workflows of `tidewheel dev` and `serve`: `order`, `steps`, `wait`, `sleep` and `count`. Written as a user would, with the SDK alone.
 
 use std::future::ready;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tidewheel::NodeBuilder;
 use tidewheel_sdk::{Context, RetryPolicy, StepError, StepResult, WorkflowError, WorkflowResult};
 
 /// How long an order waits for its payment unless its input says otherwise: a day.
@@ -13,6 +14,15 @@ const PAYMENT_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Attempts that the step `charge` has.
 const CHARGE_ATTEMPTS_MAX: u32 = 20;
+
+/// A node with these workflows besides its own.
+pub fn register(node: NodeBuilder) -> NodeBuilder {
+    node.workflow("order", order)
+        .workflow("steps", steps)
+        .workflow("wait", wait)
+        .workflow("sleep", sleep)
+        .workflow("count", count)
+}
 
 /// The input of `order`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,5 +1,11 @@
 //! The only place that picks vendors: which log and which store a configuration means.
 
+#[cfg(all(feature = "kafka", feature = "cql"))]
+mod cluster;
+#[cfg(not(all(feature = "kafka", feature = "cql")))]
+#[path = "wire/alone.rs"]
+mod cluster;
+
 use std::sync::Arc;
 
 use tidewheel_ingest::producer::BYTES_ON_THE_WAY_MAX;
@@ -11,7 +17,9 @@ use tidewheel_store::embedded::{EmbeddedOptions, EmbeddedStore};
 use tidewheel_store::memory::MemoryStore;
 use tidewheel_store::{SharedStore, StoreError};
 
-use crate::config::{Config, Durability};
+use crate::config::{Config, ConfigError, Durability};
+
+pub use self::cluster::{Memberships, join};
 
 /// Folder of the log's segments below the data folder.
 const LOG_FOLDER: &str = "log";
@@ -24,6 +32,8 @@ pub struct Wiring {
     pub log: SharedLog,
     /// The store.
     pub store: SharedStore,
+    /// Whether the store writes everything of a chunk or nothing.
+    pub is_atomic: bool,
     file_log: Option<Arc<FileLog>>,
 }
 
@@ -36,6 +46,23 @@ pub enum WireError {
     /// The store.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] StoreError),
+    /// A setting that is needed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A part that this build was made without.
+    #[error("this build was made without Kafka and CQL; use one made with its default features")]
+    NotBuilt,
+}
+
+impl WireError {
+    /// Whether log or store are only away for now.
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Log(error) => error.is_transient(),
+            Self::Store(error) => matches!(error, StoreError::Unavailable(_)),
+            Self::Config(_) | Self::NotBuilt => false,
+        }
+    }
 }
 
 /// Opens what `config` names: files below its data folder, or memory if it is ephemeral.
@@ -47,6 +74,7 @@ pub fn open(config: &Config) -> Result<Wiring, WireError> {
         return Ok(Wiring {
             log: Arc::new(MemoryLog::new()),
             store: Arc::new(MemoryStore::new()),
+            is_atomic: true,
             file_log: None,
         });
     }
@@ -69,7 +97,7 @@ pub fn open(config: &Config) -> Result<Wiring, WireError> {
     let file_log = Arc::new(FileLog::open(options)?);
     let log: SharedLog = Arc::clone(&file_log) as SharedLog;
     let store = EmbeddedStore::open(&EmbeddedOptions::new(config.data_dir.join(STORE_FOLDER)))?;
-    Ok(Wiring { log, store: Arc::new(store), file_log: Some(file_log) })
+    Ok(Wiring { log, store: Arc::new(store), is_atomic: true, file_log: Some(file_log) })
 }
 
 impl Wiring {

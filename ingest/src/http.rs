@@ -30,15 +30,21 @@ use crate::state::Ingest;
 )]
 struct Document;
 
-/// Every route of this crate, described.
+/// The routes that append, described.
 pub fn router(ingest: Ingest) -> OpenApiRouter {
-    OpenApiRouter::with_openapi(Document::openapi())
+    OpenApiRouter::new()
         .routes(routes!(runs::start))
         .routes(routes!(batch::start_batch))
         .routes(routes!(commands::signal))
         .routes(routes!(commands::cancel))
         .routes(routes!(commands::terminate))
         .routes(routes!(commands::resume))
+        .with_state(ingest)
+}
+
+/// The routes that every process has, whatever its roles: health, metrics, schemas. Described.
+pub fn node_router(ingest: Ingest) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))

@@ -24,8 +24,21 @@ const OTHER_VARIABLES: &[&str] = &[
     "TIDEWHEEL_NATIVE_CACHE",
 ];
 /// Settings whose text is taken as it is, also where it looks like a number.
-const TEXTS: &[&str] =
-    &["data_dir", "listen", "datacenter", "prefix", "durability", "log_filter", "log_format"];
+const TEXTS: &[&str] = &[
+    "data_dir",
+    "listen",
+    "datacenter",
+    "prefix",
+    "durability",
+    "node",
+    "config_datacenter",
+    "log_filter",
+    "log_format",
+];
+/// Settings that are lists of words.
+const LISTS: &[&str] = &["namespaces", "roles"];
+/// What separates a table from its setting in an environment variable: `TIDEWHEEL_KAFKA__USER`.
+const TABLE_MARK: &str = "__";
 
 /// Where a configuration is read from.
 #[derive(Debug, Clone, Default)]
@@ -121,17 +134,35 @@ fn environment(variables: Vec<(String, String)>) -> Result<Layer, ConfigError> {
             continue;
         }
         let key = key.to_ascii_lowercase();
-        check_keys(&format!("the environment variable {variable}"), [&key])?;
-        let value = match key.as_str() {
-            "namespaces" => {
+        let mut path = key.split(TABLE_MARK).map(str::to_owned);
+        let first = path.next().unwrap_or_default();
+        check_keys(&format!("the environment variable {variable}"), [&first])?;
+        let rest: Vec<_> = path.collect();
+        let value = match first.as_str() {
+            word if LISTS.contains(&word) => {
                 Value::from(text.split(',').map(str::trim).map(str::to_owned).collect::<Vec<_>>())
             }
-            key if TEXTS.contains(&key) => Value::from(text),
+            word if TEXTS.contains(&word) => Value::from(text),
             _ => text.parse().unwrap_or_else(|never: std::convert::Infallible| match never {}),
         };
-        layer.values.insert(key, value);
+        put(&mut layer.values, first, &rest, value);
     }
     Ok(layer)
+}
+
+/// Puts a value at a path of tables.
+fn put(values: &mut Dict, key: String, rest: &[String], value: Value) {
+    let Some((next, rest)) = rest.split_first() else {
+        values.insert(key, value);
+        return;
+    };
+    let table = values.entry(key).or_insert_with(|| Value::from(Dict::new()));
+    if !matches!(table, Value::Dict(..)) {
+        *table = Value::from(Dict::new());
+    }
+    if let Value::Dict(_, table) = table {
+        put(table, next.clone(), rest, value);
+    }
 }
 
 fn check_keys<'a>(source_name: &str, given: impl IntoIterator<Item = &'a String>) -> Result<(), ConfigError> {
@@ -162,7 +193,7 @@ fn explain(error: &figment::Error) -> ConfigError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Durability, LogFormat};
+    use super::super::{Database, Datacenter, Durability, Kafka, LogFormat, Role};
     use super::*;
 
     fn sources(file: &str, environment: &[(&str, &str)], flags: Layer) -> (tempfile::TempDir, Sources) {
@@ -205,13 +236,34 @@ mod tests {
                 .into_iter()
                 .map(|name| tidewheel_schemas::Name::new(name).unwrap())
                 .collect(),
+            roles: [Role::Ingest, Role::Engine, Role::Projector].into(),
+            node: Some(tidewheel_schemas::Name::new("3").unwrap()),
+            datacenters: [(
+                tidewheel_schemas::Name::new("7").unwrap(),
+                Datacenter {
+                    label: 5,
+                    brokers: "b:1".into(),
+                    database: vec!["d:1".into()],
+                    database_datacenter: None,
+                    keyspace: Some("k".into()),
+                    url: None,
+                },
+            )]
+            .into(),
+            config_datacenter: Some(tidewheel_schemas::Name::new("7").unwrap()),
+            kafka: Kafka { session_timeout_ms: 7_000, allow: ["a".into()].into(), ..Kafka::default() },
+            database: Database { replication_factor: 1, ..Database::default() },
             log_filter: "debug".into(),
             log_format: LogFormat::Json,
         };
         let file = "data_dir = 'd'\nlisten = '127.0.0.1:1'\nephemeral = true\npartitions = 7\ndatacenter = '7'\n\
                     datacenter_label = 7\nprefix = 'p'\ndurability = 'os'\nmax_lag = 8\nsteps_max = 9\n\
                     runs_active_max = 10\n\
-                    namespaces = ['a', 'b']\nlog_filter = 'debug'\nlog_format = 'json'";
+                    namespaces = ['a', 'b']\nlog_filter = 'debug'\nlog_format = 'json'\n\
+                    roles = ['ingest', 'engine', 'projector']\nnode = '3'\nconfig_datacenter = '7'\n\
+                    datacenters.7 = { label = 5, brokers = 'b:1', database = ['d:1'], keyspace = 'k' }\n\
+                    kafka = { session_timeout_ms = 7000, allow = ['a'] }\n\
+                    database = { replication_factor = 1 }";
         assert_eq!(file.lines().count(), keys().len(), "a setting is missing in this test");
         assert_eq!(load(file, &[], Layer::new("flags")).unwrap(), expected);
         let environment = [
@@ -229,6 +281,16 @@ mod tests {
             ("TIDEWHEEL_NAMESPACES", "a, b"),
             ("TIDEWHEEL_LOG_FILTER", "debug"),
             ("TIDEWHEEL_LOG_FORMAT", "json"),
+            ("TIDEWHEEL_ROLES", "ingest,engine, projector"),
+            ("TIDEWHEEL_NODE", "3"),
+            ("TIDEWHEEL_CONFIG_DATACENTER", "7"),
+            ("TIDEWHEEL_DATACENTERS__7__LABEL", "5"),
+            ("TIDEWHEEL_DATACENTERS__7__BROKERS", "b:1"),
+            ("TIDEWHEEL_DATACENTERS__7__DATABASE", "[\"d:1\"]"),
+            ("TIDEWHEEL_DATACENTERS__7__KEYSPACE", "k"),
+            ("TIDEWHEEL_KAFKA__SESSION_TIMEOUT_MS", "7000"),
+            ("TIDEWHEEL_KAFKA__ALLOW", "[\"a\"]"),
+            ("TIDEWHEEL_DATABASE__REPLICATION_FACTOR", "1"),
         ];
         assert_eq!(load("", &environment, Layer::new("flags")).unwrap(), expected);
     }

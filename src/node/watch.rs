@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tidewheel_ingest::LogProducer;
 use tidewheel_log::SharedLog;
 use tidewheel_projector::Projector;
@@ -15,6 +16,8 @@ use super::{NodeError, role};
 use crate::config::Config;
 
 const LAG_INTERVAL: Duration = Duration::from_millis(100);
+/// Where asking for the end of the log is a request to a server.
+const REMOTE_LAG_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, Default)]
 struct Standing {
@@ -62,7 +65,9 @@ impl Watch {
             log,
             projector: projector.clone(),
             producer,
+            followed: vec![false; status.len()],
             owners: status,
+            is_cluster: config.is_cluster(),
             max_lag: i64::try_from(config.max_lag).unwrap_or(i64::MAX),
         };
         let failing = sender.clone();
@@ -76,7 +81,7 @@ impl Watch {
         }
     }
 
-    /// Resolves once this node leads every partition.
+    /// Resolves once this node takes requests: it leads every partition, or in a cluster follows them.
     pub(super) async fn ready(&self) -> Result<(), NodeError> {
         let mut standing = self.standing.clone();
         let standing = standing
@@ -122,34 +127,54 @@ struct Lag {
     projector: Projector,
     producer: Arc<LogProducer>,
     owners: Vec<watch::Receiver<OwnerStatus>>,
+    /// By partition, whether it was ever followed to where it ended at the start.
+    followed: Vec<bool>,
+    is_cluster: bool,
     max_lag: i64,
 }
 
 impl Lag {
-    async fn watch(self, sender: watch::Sender<Standing>) {
+    async fn watch(mut self, sender: watch::Sender<Standing>) {
         loop {
             self.look(&sender).await;
             let ready = sender.borrow().ready;
-            tokio::time::sleep(if ready { LAG_INTERVAL } else { Duration::from_millis(5) }).await;
+            let interval = match (ready, self.is_cluster) {
+                (true, true) => REMOTE_LAG_INTERVAL,
+                (true, false) | (false, true) => LAG_INTERVAL,
+                (false, false) => Duration::from_millis(5),
+            };
+            tokio::time::sleep(interval).await;
         }
     }
 
-    async fn look(&self, sender: &watch::Sender<Standing>) {
+    async fn look(&mut self, sender: &watch::Sender<Standing>) {
         let mut ready = true;
-        for (partition, owner) in (0_u32..).zip(&self.owners) {
+        for ((partition, owner), followed) in (0_u32..).zip(&self.owners).zip(&mut self.followed) {
             let owner = owner.borrow();
             if let Some(log) = owner.log {
                 self.producer.set_log_id(partition, log.log_id);
             }
-            ready &= owner.leading && owner.log.is_some();
+            *followed |= owner.caught_up && owner.log.is_some();
+            // Alone, this process is the one that leads. In a cluster another one may; requests are taken in any case.
+            ready &= if self.is_cluster { *followed } else { owner.leading && owner.log.is_some() };
         }
+        let bounds = join_all(self.places.iter().map(|place| self.log.bounds(place))).await;
         let mut lag_max = 0;
-        for (partition, place) in (0_u32..).zip(&self.places) {
-            if let Ok(bounds) = self.log.bounds(place).await {
-                let lag = bounds.end - 1 - self.projector.applied_offset(partition);
-                metrics::gauge!("tidewheel_projector_lag_records", "partition" => partition.to_string())
-                    .set(lag as f64);
-                lag_max = lag_max.max(lag);
+        for (partition, bounds) in (0_u32..).zip(bounds) {
+            match bounds {
+                Ok(bounds) => {
+                    let lag = bounds.end - 1 - self.projector.applied_offset(partition);
+                    metrics::gauge!("tidewheel_projector_lag_records", "partition" => partition.to_string())
+                        .set(lag as f64);
+                    lag_max = lag_max.max(lag);
+                }
+                // What cannot be reached takes no appends either: whoever asks is told at once instead of waiting.
+                Err(error) => {
+                    ready = false;
+                    if sender.borrow().ready {
+                        tracing::warn!(%error, "the log does not answer; no requests are taken meanwhile");
+                    }
+                }
             }
         }
         self.producer.set_lag_over_limit(lag_max > self.max_lag);

@@ -10,7 +10,7 @@ mod steps;
 pub mod views;
 
 pub use appends::APPENDS_BYTES_MAX;
-pub use create::create_log;
+pub use create::{CreateError, create_log};
 pub use duty::{Duties, Duty};
 pub use owner::{Owner, OwnerError, OwnerOptions, OwnerStatus, Owners};
 pub use tidewheel_log::{Clock, SharedClock, SystemClock};

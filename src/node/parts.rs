@@ -1,0 +1,257 @@
+//! The parts of a node around one log and one store: owners, projector, face, and the watch over them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use futures::FutureExt as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tidewheel_api::{Namespaces, Waiting};
+use tidewheel_engine::workflow::Workflows;
+use tidewheel_ingest::state::VERDICT_TIMEOUT;
+use tidewheel_ingest::{Ingest, LogProducer, Settings};
+use tidewheel_log::{SharedClock, SharedLog, SystemClock};
+use tidewheel_projector::query::{LogEnd, QueryOptions, Reads};
+use tidewheel_projector::{Projector, ProjectorError, ProjectorOptions};
+use tidewheel_runtime::{CreateError, Duties, Duty, OwnerOptions, Owners};
+use tidewheel_schemas::{Topic, TopicFamily, TopicPartition};
+use tidewheel_store::StoreError;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::views::LocalViews;
+use super::watch::Watch;
+use super::{GENERATION, NodeError, duties, role};
+use crate::config::{Config, Role};
+use crate::wire::{self, Wiring};
+
+/// How long a starting process rests while log or store are away, at first and at most.
+const REST: Duration = Duration::from_millis(200);
+const REST_MAX: Duration = Duration::from_secs(5);
+/// How often a process looks how far others have written the views it does not write.
+const OBSERVED_EVERY: Duration = Duration::from_millis(100);
+
+/// What a node begins with.
+pub(super) struct Begin {
+    pub(super) config: Config,
+    pub(super) workflows: Workflows,
+    pub(super) recorder: Option<PrometheusHandle>,
+    pub(super) stop_serving: CancellationToken,
+}
+
+/// The parts at work.
+pub(super) struct Parts {
+    wiring: Arc<Wiring>,
+    projector: Projector,
+    stop_owners: CancellationToken,
+    watch: Watch,
+    background: Vec<JoinHandle<()>>,
+}
+
+/// What was opened before anything runs.
+struct Opened {
+    wiring: Arc<Wiring>,
+    topic: Topic,
+    process: Arc<str>,
+    clock: SharedClock,
+    projector: Projector,
+}
+
+/// A start that failed; trying again may help while log or store are away.
+struct Failed {
+    error: NodeError,
+    is_transient: bool,
+}
+
+impl From<NodeError> for Failed {
+    fn from(error: NodeError) -> Self {
+        Self { error, is_transient: false }
+    }
+}
+
+fn creating(error: CreateError) -> Failed {
+    let is_transient = matches!(&error, CreateError::Log(error) if error.is_transient());
+    Failed { error: role("creating the log", error), is_transient }
+}
+
+fn projecting(error: ProjectorError) -> Failed {
+    let is_transient = matches!(error, ProjectorError::Store(StoreError::Unavailable(_)));
+    Failed { error: role("the projector", error), is_transient }
+}
+
+impl Begin {
+    /// Begins on the log and the store of this machine.
+    pub(super) async fn embedded(self) -> Result<(Parts, Router), NodeError> {
+        let opening = self.config.clone();
+        let wiring = tokio::task::spawn_blocking(move || wire::open(&opening))
+            .await
+            .map_err(|error| role("opening the log", error))??;
+        let opened = self.opened(wiring).await.map_err(|failed| failed.error)?;
+        let duties = Duties::same(Duty::ALL, self.config.partitions);
+        Ok(self.parts(opened, duties, Vec::new()))
+    }
+
+    /// Begins as a process of a cluster, as soon as its log and its store are there.
+    pub(super) async fn joined(self) -> Result<(Parts, Router), NodeError> {
+        let mut rest = REST;
+        let opened = loop {
+            match self.join().await {
+                Ok(opened) => break opened,
+                Err(Failed { error, is_transient: true }) => {
+                    tracing::warn!(%error, rest_ms = rest.as_millis() as u64, "cannot start yet, trying again");
+                    tokio::time::sleep(rest).await;
+                    rest = (rest * 2).min(REST_MAX);
+                }
+                Err(Failed { error, is_transient: false }) => return Err(error),
+            }
+        };
+        let (sender, duties) = Duties::channel();
+        let memberships = wire::Memberships::join(&self.config, &opened.topic)?;
+        let background = vec![
+            tokio::spawn(duties::follow(memberships, sender)),
+            tokio::spawn(observe(opened.projector.clone(), self.config.partitions)),
+        ];
+        Ok(self.parts(opened, duties, background))
+    }
+
+    async fn join(&self) -> Result<Opened, Failed> {
+        let wiring = wire::join(&self.config).await.map_err(|error| {
+            let is_transient = error.is_transient();
+            Failed { error: error.into(), is_transient }
+        })?;
+        self.opened(wiring).await
+    }
+
+    async fn opened(&self, wiring: Wiring) -> Result<Opened, Failed> {
+        let config = &self.config;
+        let topic = TopicFamily::WorkflowEvents.topic(&config.prefix, &config.datacenter);
+        let clock = SystemClock::shared();
+        let process = process_name(config);
+        tidewheel_runtime::create_log(&wiring.log, &topic, config.partitions, &process, &*clock)
+            .await
+            .map_err(creating)?;
+        let views = tidewheel_projector::Views::new(Arc::clone(&wiring.store), GENERATION);
+        let options = ProjectorOptions {
+            atomic: wiring.is_atomic,
+            // In a cluster the groups say who writes which partition.
+            writes: !config.is_cluster(),
+            ..ProjectorOptions::default()
+        };
+        let projector = Projector::start(views, config.partitions, options).await.map_err(projecting)?;
+        Ok(Opened { wiring: Arc::new(wiring), topic, process, clock, projector })
+    }
+
+    fn parts(self, opened: Opened, duties: Duties, background: Vec<JoinHandle<()>>) -> (Parts, Router) {
+        let Self { config, workflows, recorder, stop_serving } = self;
+        let Opened { wiring, topic, process, clock, projector } = opened;
+        let waiting = Waiting::new(config.partitions);
+        let names = workflows.names().cloned().collect();
+        let stop_owners = CancellationToken::new();
+        let owners = Owners::start(&OwnerOptions {
+            log: Arc::clone(&wiring.log),
+            topic: topic.clone(),
+            partitions: config.partitions,
+            process,
+            workflows: Arc::new(workflows),
+            views: Arc::new(LocalViews { projector: projector.clone(), waiting: waiting.clone() }),
+            steps_max: config.steps_max,
+            active_max: config.runs_active_max / usize::try_from(config.partitions).unwrap_or(1).max(1),
+            clock: SharedClock::clone(&clock),
+            duties,
+            shutdown: stop_owners.clone(),
+        });
+        let producer =
+            Arc::new(LogProducer::with_clock(Arc::clone(&wiring.log), &topic, config.partitions, clock));
+        let namespaces = Namespaces::new(config.namespaces.iter().cloned());
+        let ingest = Ingest::new(
+            Arc::clone(&producer) as Arc<dyn tidewheel_ingest::Producer>,
+            waiting.clone(),
+            Settings {
+                namespaces: namespaces.clone(),
+                workflows: Some(names),
+                datacenter: config.label(),
+                topics: vec![(TopicFamily::WorkflowEvents, topic.clone())],
+                verdict_timeout: VERDICT_TIMEOUT,
+                metrics: recorder,
+                stopping: stop_serving.clone(),
+            },
+        );
+        let reads = Reads::new(
+            projector.clone(),
+            waiting,
+            QueryOptions {
+                namespaces,
+                datacenter: config.label(),
+                log_end: log_end(Arc::clone(&wiring.log), topic.clone()),
+                stopping: stop_serving,
+            },
+        );
+        let mut router = tidewheel_ingest::http::node_router(ingest.clone());
+        if config.roles.contains(&Role::Ingest) {
+            router = router.merge(tidewheel_ingest::http::router(ingest));
+        }
+        if config.roles.contains(&Role::Ingest) || config.roles.contains(&Role::Projector) {
+            router = router.merge(tidewheel_projector::query::router(reads));
+        }
+        let watch =
+            Watch::start(&config, Arc::clone(&wiring.log), &topic, projector.clone(), producer, owners);
+        let parts = Parts { wiring, projector, stop_owners, watch, background };
+        (parts, tidewheel_ingest::http::finish(router))
+    }
+}
+
+impl Parts {
+    /// Resolves once requests are taken.
+    pub(super) async fn ready(&self) -> Result<(), NodeError> {
+        self.watch.ready().await
+    }
+
+    /// Resolves with the reason when a part stops.
+    pub(super) async fn failed(&self) -> NodeError {
+        self.watch.failed().await
+    }
+
+    /// Finishes the steps that end soon, writes the views and lets go of log and store.
+    pub(super) async fn stop(self) -> Result<(), NodeError> {
+        self.stop_owners.cancel();
+        let owned = self.watch.stop().await;
+        // Only now: whoever leaves the groups earlier has its partitions taken while it still works on them.
+        for task in &self.background {
+            task.abort();
+        }
+        self.projector.close().await;
+        let wiring = self.wiring;
+        let closed = tokio::task::spawn_blocking(move || wiring.close()).await;
+        owned?;
+        closed.map_err(|error| role("closing the log", error))
+    }
+}
+
+/// The name of this process in claims, for people.
+fn process_name(config: &Config) -> Arc<str> {
+    let id = std::process::id();
+    match &config.node {
+        Some(node) => format!("{node}-{id}").into(),
+        None => format!("tidewheel-{id}").into(),
+    }
+}
+
+/// Tells the reading routes where a partition's log ends.
+fn log_end(log: SharedLog, topic: Topic) -> LogEnd {
+    Arc::new(move |partition| {
+        let (log, place) = (Arc::clone(&log), TopicPartition::new(topic.clone(), partition));
+        async move { log.bounds(&place).await.ok().map(|bounds| bounds.end) }.boxed()
+    })
+}
+
+/// Looks how far other processes have written the views that this one does not write.
+async fn observe(projector: Projector, partitions: u32) {
+    loop {
+        tokio::time::sleep(OBSERVED_EVERY).await;
+        let looks = (0..partitions).map(|partition| projector.observe(partition));
+        let failed = futures::future::join_all(looks).await.into_iter().find_map(Result::err);
+        if let Some(error) = failed {
+            tracing::debug!(%error, "it cannot be told how far the views are");
+        }
+    }
+}
