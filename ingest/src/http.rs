@@ -30,8 +30,12 @@ use crate::state::Ingest;
 )]
 struct Document;
 
-/// The routes that append, described.
+/// Every route of this crate, described.
 pub fn router(ingest: Ingest) -> OpenApiRouter {
+    node_router(ingest.clone()).merge(appending_router(ingest))
+}
+
+fn appending_router(ingest: Ingest) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(runs::start))
         .routes(routes!(batch::start_batch))

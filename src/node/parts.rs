@@ -186,10 +186,11 @@ impl Begin {
                 stopping: stop_serving,
             },
         );
-        let mut router = tidewheel_ingest::http::node_router(ingest.clone());
-        if config.roles.contains(&Role::Ingest) {
-            router = router.merge(tidewheel_ingest::http::router(ingest));
-        }
+        let mut router = if config.roles.contains(&Role::Ingest) {
+            tidewheel_ingest::http::router(ingest)
+        } else {
+            tidewheel_ingest::http::node_router(ingest)
+        };
         if config.roles.contains(&Role::Ingest) || config.roles.contains(&Role::Projector) {
             router = router.merge(tidewheel_projector::query::router(reads));
         }
