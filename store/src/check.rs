@@ -16,8 +16,13 @@ impl Write {
     /// [`StoreError::Refused`] when the key or the columns do not fit the table's declaration, the key is over
     /// [`KEY_BYTES_MAX`] or the row over [`ROW_BYTES_MAX`]. No backend ever accepts such a write.
     pub fn check(&self) -> Result<(), StoreError> {
-        check_row_key(self.table, &self.key)?;
-        let Some(values) = &self.columns else { return Ok(()) };
+        self.checked_bytes().map(|_| ())
+    }
+
+    /// As [`Self::check`]; the bytes of all values.
+    pub(crate) fn checked_bytes(&self) -> Result<usize, StoreError> {
+        let key_bytes = check_row_key(self.table, &self.key)?;
+        let Some(values) = &self.columns else { return Ok(key_bytes) };
         let declared = columns_of(self.table, &self.key);
         if values.len() != declared.len() {
             return refuse(
@@ -25,8 +30,9 @@ impl Write {
                 format!("{} columns were given, {} are declared", values.len(), declared.len()),
             );
         }
+        let mut bytes = 0;
         for (value, column) in values.iter().zip(declared) {
-            if *value != Value::Null && kind_of(value) != Some(column.kind) {
+            if kind_of(value).is_some_and(|kind| kind != column.kind) {
                 return refuse(
                     self.table,
                     format!(
@@ -37,8 +43,8 @@ impl Write {
                     ),
                 );
             }
+            bytes += bytes_of(value);
         }
-        let bytes: usize = values.iter().map(bytes_of).sum();
         if bytes > ROW_BYTES_MAX {
             return refuse(
                 self.table,
@@ -47,7 +53,7 @@ impl Write {
                 ),
             );
         }
-        Ok(())
+        Ok(key_bytes + bytes)
     }
 }
 
@@ -56,8 +62,8 @@ pub(crate) fn columns_of(table: &'static TableSchema, key: &RowKey) -> &'static 
     if key.clustering.is_none() { table.static_columns } else { table.columns }
 }
 
-/// Checks a whole row key.
-pub(crate) fn check_row_key(table: &'static TableSchema, key: &RowKey) -> Result<(), StoreError> {
+/// Checks a whole row key; the bytes of its values.
+pub(crate) fn check_row_key(table: &'static TableSchema, key: &RowKey) -> Result<usize, StoreError> {
     check_whole(table, "partition key", &key.partition, table.partition_key)?;
     match &key.clustering {
         Some(clustering) => check_whole(table, "clustering key", clustering, table.clustering_key)?,
@@ -71,7 +77,7 @@ pub(crate) fn check_row_key(table: &'static TableSchema, key: &RowKey) -> Result
     if bytes > KEY_BYTES_MAX {
         return refuse(table, format!("the key has {bytes} bytes, the limit is {KEY_BYTES_MAX}"));
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// Checks what a scan asks for, apart from its cursor.
@@ -132,7 +138,7 @@ fn check_values(
     Ok(())
 }
 
-fn refuse(table: &'static TableSchema, what: String) -> Result<(), StoreError> {
+fn refuse<T>(table: &'static TableSchema, what: String) -> Result<T, StoreError> {
     Err(StoreError::Refused { table: table.name, what })
 }
 

@@ -1,7 +1,7 @@
 //! Writing a set: one fjall batch, with or without reading what is stored first; or, when it is large and newer than
 //! all that is stored, tables of its own.
 
-use fjall::OwnedWriteBatch as WriteBatch;
+use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
 
 use super::buckets::Packer;
 use super::keys::{self, PREFIX, Region};
@@ -34,7 +34,9 @@ impl EmbeddedStore {
             let mark = rises.then(|| (keys::of_mark(generation, writes.source), highest_us));
             return self.add_tables(generation, &changes, mark).map_err(open::unavailable);
         }
-        let mut batch = self.database.batch();
+        // To the system, as batches are written that are not made with a capacity: a killed process keeps them.
+        let mut batch = WriteBatch::with_capacity(self.database.clone(), changes.len())
+            .durability(Some(PersistMode::Buffer));
         let mut keys = Keys { row: Vec::new(), deletion: Vec::new() };
         let mut packer = Packer::default();
         for group in changes.groups() {
