@@ -1,6 +1,5 @@
 //! Reading one partition back from the segments, group by group. Nothing beyond the durable watermark.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +17,8 @@ use crate::LogError;
 
 /// Keys and values returned by one read, as long as there is more than one record.
 const READ_BYTES_MAX: usize = 4 << 20;
+/// Records that room is made for at once.
+const RESERVED_MAX: usize = 4_096;
 
 /// A place in the segments, moving forward.
 pub(crate) struct Cursor {
@@ -58,14 +59,16 @@ impl Cursor {
 
     /// Up to `records_max` records from here on and below `end`, at least one if there is one.
     pub fn read(&mut self, records_max: usize, end: i64) -> Result<Vec<Record>, LogError> {
-        let mut batch = Batch::default();
-        while batch.found.len() < records_max && batch.bytes.len() < READ_BYTES_MAX && self.next < end {
+        let left = usize::try_from(end - self.next).unwrap_or(0);
+        let records = Vec::with_capacity(records_max.min(left).min(RESERVED_MAX));
+        let mut batch = Batch { records, bytes: 0 };
+        while batch.has_room(records_max) && self.next < end {
             if self.taken >= self.groups.payload().len() && !self.advance()? {
                 return Err(self.missing(end));
             }
             self.take_from_group(&mut batch, records_max, end)?;
         }
-        Ok(batch.into_records())
+        Ok(batch.records)
     }
 
     /// Goes on until a record is at or after `time_us` and answers its offset; `end` if there is none below it.
@@ -95,7 +98,8 @@ impl Cursor {
         let payload = self.groups.payload();
         let mut input = Input::new(&payload[self.taken..]);
         let mut texts = std::mem::take(&mut self.texts);
-        while batch.found.len() < records_max && batch.bytes.len() < READ_BYTES_MAX && self.next < end {
+        let mut parts = Vec::new();
+        while batch.has_room(records_max) && self.next < end {
             let Some(frame) = take_frame(&mut input).map_err(|malformed| self.malformed(malformed))? else {
                 break;
             };
@@ -111,9 +115,11 @@ impl Cursor {
             }
             let (headers, key, value) =
                 body.parts(&mut texts).map_err(|malformed| self.malformed(malformed))?;
-            batch.push(place.offset, headers, key, value);
+            batch.push(place.offset, headers, key.len() + value.len());
+            parts.push((key, value));
             self.next += 1;
         }
+        batch.fill(&parts);
         self.taken = payload.len() - input.rest().len();
         self.texts = texts;
         Ok(())
@@ -172,27 +178,37 @@ pub(crate) fn offset_for_time(
     Cursor::new(shared, partition, segment, entry, next)?.find_time(time_us, end)
 }
 
-/// Records on their way out: their bytes lie in one buffer that holds nothing else.
-#[derive(Default)]
+/// Records on their way out: the bytes of those of one group lie in one buffer that holds nothing else.
 struct Batch {
-    bytes: Vec<u8>,
-    found: Vec<(i64, RecordHeaders, Range<usize>, Range<usize>)>,
+    records: Vec<Record>,
+    /// Bytes of their keys and values.
+    bytes: usize,
 }
 
 impl Batch {
-    fn push(&mut self, offset: i64, headers: RecordHeaders, key: &[u8], value: &[u8]) {
-        let key_at = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        let value_at = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.found.push((offset, headers, key_at..value_at, value_at..self.bytes.len()));
+    fn has_room(&self, records_max: usize) -> bool {
+        self.records.len() < records_max && self.bytes < READ_BYTES_MAX
     }
 
-    fn into_records(self) -> Vec<Record> {
-        let bytes = Bytes::from(self.bytes);
-        let record = |(offset, headers, key, value): (i64, RecordHeaders, Range<usize>, Range<usize>)| {
-            Record { offset, headers, key: bytes.slice(key), value: bytes.slice(value) }
-        };
-        self.found.into_iter().map(record).collect()
+    /// Adds a record of so many bytes, which come with [`Self::fill`].
+    fn push(&mut self, offset: i64, headers: RecordHeaders, bytes: usize) {
+        self.records.push(Record { offset, headers, key: Bytes::new(), value: Bytes::new() });
+        self.bytes += bytes;
+    }
+
+    /// Gives the last records their keys and values.
+    fn fill(&mut self, parts: &[(&[u8], &[u8])]) {
+        let length = parts.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let mut buffer = Vec::with_capacity(length);
+        for (key, value) in parts {
+            buffer.extend_from_slice(key);
+            buffer.extend_from_slice(value);
+        }
+        let mut rest = Bytes::from(buffer);
+        let filled = self.records.len() - parts.len();
+        for (record, (key, value)) in self.records[filled..].iter_mut().zip(parts) {
+            record.key = rest.split_to(key.len());
+            record.value = rest.split_to(value.len());
+        }
     }
 }
