@@ -29,6 +29,11 @@ demo *arguments:
 dev *arguments:
     cargo run --release -- dev {{ arguments }}
 
+# Three Kafka brokers, Cassandra in two datacenters and a Tidewheel process in each, in .tidewheel/cluster (needs Java 17 and Maven)
+cluster *arguments:
+    cargo build --release --bin tidewheel
+    cargo run --release -p tidewheel-native -- cluster {{ arguments }}
+
 # Tidewheel and Restate under the same load, alternating (needs npm); arguments go to the comparison
 peers *arguments:
     cargo run --release -p tidewheel-bench --bin peers -- {{ arguments }}

@@ -16,14 +16,15 @@ pub use options::CassandraOptions;
 
 use crate::address::{Network, check_free};
 use crate::certificate::Certificate;
+use crate::classes::Classes;
 use crate::folder::Folder;
-use crate::jars::Jars;
+use crate::jars::{Jars, copy_files};
 use crate::server::{Server, java_flags};
 use crate::{NativeError, Toolchain};
 
 const JARS: Jars =
     Jars { name: "cassandra-all-5.0.5", coordinates: &[("org.apache.cassandra", "cassandra-all", "5.0.5")] };
-const STOP_WITHIN: Duration = Duration::from_secs(60);
+const STOP_WITHIN: Duration = Duration::from_secs(120);
 /// The role that a cluster with authentication begins with; it may do all.
 pub const SUPERUSER: &str = "cassandra";
 /// Its password.
@@ -56,8 +57,8 @@ impl Cassandra {
     /// # Errors
     /// Whatever kept it from becoming ready. The nodes are gone then and their logs are kept.
     pub fn start(toolchain: &Toolchain, options: &CassandraOptions) -> Result<Self, NativeError> {
-        let jars = JARS.fetch(toolchain, |_| Ok(()))?;
-        let cassandra = Self::prepare(toolchain, options, &jars)?;
+        let (jars, classes) = Self::fetched(toolchain)?;
+        let cassandra = Self::prepare(toolchain, options, &jars, &classes)?;
         let started = cassandra.start_all();
         if started.is_err() {
             cassandra.folder.keep_logs();
@@ -65,7 +66,50 @@ impl Cassandra {
         started.map(|()| cassandra)
     }
 
-    fn prepare(toolchain: &Toolchain, options: &CassandraOptions, jars: &Path) -> Result<Self, NativeError> {
+    /// Fetches the jars and archives their classes, as starting does when that was not done before.
+    ///
+    /// # Errors
+    /// They could not be fetched.
+    pub fn fetch(toolchain: &Toolchain) -> Result<(), NativeError> {
+        Self::fetched(toolchain).map(drop)
+    }
+
+    fn fetched(toolchain: &Toolchain) -> Result<(PathBuf, Classes), NativeError> {
+        let jars = JARS.fetch(toolchain, |_| Ok(()))?;
+        let classes = Classes::of(&jars, toolchain, |classes| {
+            let once = Self::prepare(toolchain, &CassandraOptions::datacenters(&["once"]), &jars, classes)?;
+            once.start_all()?;
+            once.stop(0)
+        })?;
+        Ok((jars, classes))
+    }
+
+    /// Copies the jars into `jars/` of a folder, for an image in which `home` will be the node's folder, and writes the
+    /// files that `home` will need and Java's flags, `jvm.options`, beside them. Addresses and seeds have to be put in.
+    ///
+    /// # Errors
+    /// They could not be fetched, copied or written.
+    pub fn copy_jars(toolchain: &Toolchain, folder: &Path, home: &Path) -> Result<(), NativeError> {
+        let jars = JARS.fetch(toolchain, |_| Ok(()))?;
+        copy_files(&jars.join("jars"), &folder.join("jars"))?;
+        let options = CassandraOptions::datacenters(&["datacenter"]);
+        let addresses = [std::net::Ipv4Addr::LOCALHOST];
+        let settings =
+            yaml::Settings { options: &options, index: 0, addresses: &addresses, home, certificate: None };
+        let flags = yaml::flags(home, 1).iter().map(|flag| format!("{flag}\n")).collect();
+        for (file, text) in settings.files().into_iter().chain([("jvm.options", flags)]) {
+            let path = folder.join(file);
+            fs::write(&path, text).map_err(NativeError::io("write", &path))?;
+        }
+        Ok(())
+    }
+
+    fn prepare(
+        toolchain: &Toolchain,
+        options: &CassandraOptions,
+        jars: &Path,
+        classes: &Classes,
+    ) -> Result<Self, NativeError> {
         let count = u8::try_from(options.nodes.len()).ok().filter(|count| (1..=9).contains(count));
         let count = count.ok_or(NativeError::Options("a Cassandra cluster has 1 to 9 nodes"))?;
         let folder = Folder::open(options.folder.as_deref())?;
@@ -90,7 +134,7 @@ impl Cassandra {
                 let path = home.join(file);
                 fs::write(&path, text).map_err(NativeError::io("write", &path))?;
             }
-            let mut arguments = java_flags(&home, 512, options.compiled)?;
+            let mut arguments = java_flags(&home, classes, options.compiled)?;
             arguments.extend(yaml::flags(&home, count).into_iter().map(Into::into));
             let main_class = "org.apache.cassandra.service.CassandraDaemon";
             arguments.extend(["-cp".into(), jars.join("jars/*").into(), main_class.into()]);
@@ -191,7 +235,7 @@ impl Cassandra {
     /// SIGTERM, then waits until the node has flushed and ended.
     ///
     /// # Errors
-    /// There is no such node; or it did not end in a minute and was killed.
+    /// There is no such node; or it did not end in two minutes and was killed.
     pub fn stop(&self, node: usize) -> Result<(), NativeError> {
         self.node(node)?.server.stop(self.folder.watchdog(), STOP_WITHIN).map(drop)
     }

@@ -76,8 +76,12 @@ impl Drop for Folder {
         if !panicking && !self.keep_logs.load(Ordering::Relaxed) {
             return;
         }
+        let path = temporary.path().to_owned();
+        if fs::read_dir(path.join("logs")).is_ok_and(|mut logs| logs.next().is_none()) {
+            return;
+        }
         // Failing to clean up must not hide what failed before.
-        let path = temporary.keep();
+        let _ = temporary.keep();
         for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
             if entry.file_name() != "logs" {
                 let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));

@@ -117,6 +117,16 @@ impl Jars {
     }
 }
 
+/// Copies the files of a folder, which has no folders in it.
+pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<(), NativeError> {
+    fs::create_dir_all(to).map_err(NativeError::io("create the folder", to))?;
+    for entry in fs::read_dir(from).map_err(NativeError::io("list", from))? {
+        let file = entry.map_err(NativeError::io("list", from))?;
+        fs::copy(file.path(), to.join(file.file_name())).map_err(NativeError::io("copy", &file.path()))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -161,7 +171,7 @@ mod tests {
         let maven = folder.path().join("mvn");
         fs::write(&maven, "#!/bin/sh\necho \"[ERROR] no route to $1 $3\"\nexit 1\n").unwrap();
         fs::set_permissions(&maven, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let toolchain = Toolchain { java: "java".into(), maven };
+        let toolchain = Toolchain { java: "java".into(), java_version: "17".into(), maven };
         let error = JARS.download(&toolchain, folder.path()).unwrap_err().to_string();
         assert!(error.contains("thing-1") && error.contains("no route to -B dependency:"), "{error}");
         let pom = fs::read_to_string(folder.path().join("pom.xml")).unwrap();

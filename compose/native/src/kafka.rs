@@ -19,8 +19,9 @@ pub use options::KafkaOptions;
 
 use crate::address::{Network, check_free};
 use crate::certificate::{Certificate, run};
+use crate::classes::Classes;
 use crate::folder::Folder;
-use crate::jars::Jars;
+use crate::jars::{Jars, copy_files};
 use crate::server::{Server, java_flags};
 use crate::{NativeError, Toolchain};
 use properties::Properties;
@@ -32,7 +33,7 @@ const JARS: Jars = Jars {
 /// An empty formatted data folder, kept beside the jars: formatting takes as long as starting.
 const TEMPLATE: &str = "formatted";
 const TEMPLATE_CLUSTER_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
-const STOP_WITHIN: Duration = Duration::from_secs(60);
+const STOP_WITHIN: Duration = Duration::from_secs(120);
 
 /// A Kafka cluster. Brokers are numbered from 0 here; their `node.id` is one more. Dropping it kills the brokers and
 /// removes a temporary folder.
@@ -79,8 +80,8 @@ impl Kafka {
     /// # Errors
     /// Whatever kept it from becoming ready. The brokers are gone then and their logs are kept.
     pub fn start(toolchain: &Toolchain, options: &KafkaOptions) -> Result<Self, NativeError> {
-        let jars = JARS.fetch(toolchain, |folder| format_template(toolchain, folder))?;
-        let kafka = Self::prepare(toolchain, options, &jars)?;
+        let (jars, classes) = Self::fetched(toolchain)?;
+        let kafka = Self::prepare(toolchain, options, &jars, &classes)?;
         let started = kafka.start_all();
         if started.is_err() {
             kafka.folder.keep_logs();
@@ -88,7 +89,39 @@ impl Kafka {
         started.map(|()| kafka)
     }
 
-    fn prepare(toolchain: &Toolchain, options: &KafkaOptions, jars: &Path) -> Result<Self, NativeError> {
+    /// Fetches the jars and archives their classes, as starting does when that was not done before.
+    ///
+    /// # Errors
+    /// They could not be fetched.
+    pub fn fetch(toolchain: &Toolchain) -> Result<(), NativeError> {
+        Self::fetched(toolchain).map(drop)
+    }
+
+    fn fetched(toolchain: &Toolchain) -> Result<(PathBuf, Classes), NativeError> {
+        let jars = JARS.fetch(toolchain, |folder| format_template(toolchain, folder))?;
+        let classes = Classes::of(&jars, toolchain, |classes| {
+            let once = Self::prepare(toolchain, &KafkaOptions::default(), &jars, classes)?;
+            once.start_all()?;
+            once.stop(0)
+        })?;
+        Ok((jars, classes))
+    }
+
+    /// Copies the jars into `jars/` of a folder, for an image.
+    ///
+    /// # Errors
+    /// They could not be fetched or copied.
+    pub fn copy_jars(toolchain: &Toolchain, folder: &Path) -> Result<(), NativeError> {
+        let jars = JARS.fetch(toolchain, |folder| format_template(toolchain, folder))?;
+        copy_files(&jars.join("jars"), &folder.join("jars"))
+    }
+
+    fn prepare(
+        toolchain: &Toolchain,
+        options: &KafkaOptions,
+        jars: &Path,
+        classes: &Classes,
+    ) -> Result<Self, NativeError> {
         let count = options.brokers;
         if count == 0 || count > 9 {
             return Err(NativeError::Options("a Kafka cluster has 1 to 9 brokers"));
@@ -117,7 +150,7 @@ impl Kafka {
                 certificate: certificate.as_ref(),
             };
             fs::write(&settings, properties.text()).map_err(NativeError::io("write", &settings))?;
-            let mut arguments = java_flags(&home, 512, options.compiled)?;
+            let mut arguments = java_flags(&home, classes, options.compiled)?;
             arguments.extend(LOG_FLAGS.map(Into::into));
             arguments.extend([
                 "-cp".into(),
@@ -212,7 +245,7 @@ impl Kafka {
     /// SIGTERM, then waits for the end of the controlled shutdown.
     ///
     /// # Errors
-    /// There is no such broker; or it did not end in a minute, as it does without a quorum, and was killed.
+    /// There is no such broker; or it did not end in two minutes, as it does without a quorum, and was killed.
     pub fn stop(&self, broker: usize) -> Result<(), NativeError> {
         self.broker(broker)?.server.stop(self.folder.watchdog(), STOP_WITHIN).map(drop)
     }

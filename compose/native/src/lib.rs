@@ -12,10 +12,12 @@
 mod address;
 mod cassandra;
 mod certificate;
+mod classes;
 mod error;
 mod folder;
 mod jars;
 mod kafka;
+mod program;
 mod server;
 mod toolchain;
 mod watchdog;
@@ -24,4 +26,5 @@ pub use cassandra::{Cassandra, CassandraOptions, SUPERUSER, SUPERUSER_PASSWORD};
 pub use error::NativeError;
 pub use jars::{CACHE_VARIABLE, cache_folder};
 pub use kafka::{Kafka, KafkaOptions};
+pub use program::{Program, ProgramOptions};
 pub use toolchain::{CLUSTER_VARIABLE, Missing, Toolchain, available, available_or_skip};

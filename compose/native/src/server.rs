@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::NativeError;
+use crate::classes::Classes;
 use crate::error::LastLines;
 use crate::watchdog::Watchdog;
 
@@ -174,11 +175,18 @@ impl Server {
 
 /// Flags of every server's Java: quick to start, small, and without files outside its folder. `compiled` is for
 /// measurements: the second compiler costs start-up time and gives speed.
-pub(crate) fn java_flags(folder: &Path, heap_mb: u32, compiled: bool) -> Result<Vec<OsString>, NativeError> {
+pub(crate) fn java_flags(
+    folder: &Path,
+    classes: &Classes,
+    compiled: bool,
+) -> Result<Vec<OsString>, NativeError> {
     let temporary = folder.join("tmp");
     fs::create_dir_all(&temporary).map_err(NativeError::io("create the folder", &temporary))?;
     let mut flags: Vec<OsString> = vec![
-        format!("-Xmx{heap_mb}M").into(),
+        // Growing the heap at start-up takes longer than starting.
+        "-Xms512M".into(),
+        "-Xmx512M".into(),
+        "-Xmn192M".into(),
         "-Xshare:auto".into(),
         "-XX:+UseSerialGC".into(),
         "-XX:-UsePerfData".into(),
@@ -189,6 +197,7 @@ pub(crate) fn java_flags(folder: &Path, heap_mb: u32, compiled: bool) -> Result<
     let mut flag = OsString::from("-Djava.io.tmpdir=");
     flag.push(temporary);
     flags.push(flag);
+    flags.extend(classes.flag());
     if !compiled {
         flags.push("-XX:TieredStopAtLevel=1".into());
     }

@@ -15,6 +15,8 @@ const JAVA_VERSION: u32 = 17;
 pub struct Toolchain {
     /// The program `java`, version 17.
     pub java: PathBuf,
+    /// What it says of its version.
+    pub java_version: String,
     /// The program `mvn`.
     pub maven: PathBuf,
 }
@@ -54,8 +56,8 @@ pub fn available() -> Result<Toolchain, Missing> {
         env::var_os("JAVA_HOME").map(|home| Path::new(&home).join("bin/java")).into_iter().collect();
     candidates.extend(on_path("java"));
     candidates.extend(installed_java());
-    let maven = on_path("mvn");
-    Ok(Toolchain { java: choose_java(candidates, version_of)?, maven: maven.ok_or(Missing::Maven)? })
+    let (java, java_version) = choose_java(candidates, version_of)?;
+    Ok(Toolchain { java, java_version, maven: on_path("mvn").ok_or(Missing::Maven)? })
 }
 
 /// For tests that need servers: the toolchain; or `None`, after one line on standard error that says which test is
@@ -78,12 +80,12 @@ pub fn available_or_skip(test: &str) -> Option<Toolchain> {
 fn choose_java(
     candidates: Vec<PathBuf>,
     version_of: impl Fn(&Path) -> Option<String>,
-) -> Result<PathBuf, Missing> {
+) -> Result<(PathBuf, String), Missing> {
     let mut missing = Missing::Java;
     for path in candidates {
         let Some(found) = version_of(&path) else { continue };
         if major(&found) == Some(JAVA_VERSION) {
-            return Ok(path);
+            return Ok((path, found));
         }
         if missing == Missing::Java {
             missing = Missing::JavaVersion { path, found };
@@ -140,7 +142,7 @@ mod tests {
             _ => None,
         };
         let choose = |names: &[&str]| choose_java(names.iter().map(PathBuf::from).collect(), version_of);
-        assert_eq!(choose(&["gone", "new", "right"]), Ok("right".into()));
+        assert_eq!(choose(&["gone", "new", "right"]), Ok(("right".into(), "17.0.15".into())));
         assert_eq!(choose(&["gone"]), Err(Missing::Java));
         let wrong = Missing::JavaVersion { path: "new".into(), found: "21.0.2".into() };
         assert_eq!(choose(&["gone", "new", "old"]), Err(wrong));

@@ -27,7 +27,7 @@ impl CassandraOptions {
             tls: false,
             compiled: false,
             folder: None,
-            ready_within: Duration::from_secs(120),
+            ready_within: Duration::from_secs(240),
         }
     }
 
@@ -69,7 +69,7 @@ impl CassandraOptions {
         self
     }
 
-    /// How long each node may take to become ready; 120 s if nothing is said.
+    /// How long each node may take to become ready; 240 s if nothing is said.
     pub const fn ready_within(mut self, within: Duration) -> Self {
         self.ready_within = within;
         self

@@ -27,7 +27,7 @@ impl Default for KafkaOptions {
             rules: false,
             compiled: false,
             folder: None,
-            ready_within: Duration::from_secs(120),
+            ready_within: Duration::from_secs(240),
         }
     }
 }
@@ -79,7 +79,7 @@ impl KafkaOptions {
         self
     }
 
-    /// How long each broker may take to become ready; 120 s if nothing is said.
+    /// How long each broker may take to become ready; 240 s if nothing is said.
     pub const fn ready_within(mut self, within: Duration) -> Self {
         self.ready_within = within;
         self
