@@ -1,6 +1,7 @@
 //! The command line. What each command does is in `commands`.
 
 mod bench;
+mod operate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use tidewheel_schemas::{Name, RunId};
 pub use self::bench::{
     BenchCommand, KillArguments, LoadArguments, RebuildArguments, ScaleArguments, TimersArguments,
 };
+pub use self::operate::{CheckArguments, ExportArguments, StatusArguments};
 
 const EXIT_CODES: &str = "Exit codes: 0 it was done; 1 it failed, or the run it is about did; 2 the command line or \
                           the configuration is wrong; 3 no server answers; 4 there is no such thing.";
@@ -37,8 +39,10 @@ pub enum Command {
     /// Start, read and steer runs on a server.
     #[command(subcommand)]
     Run(RunCommand),
-    /// Show a server's partitions, their owners and how far the views are behind the log.
-    Status(ServerArguments),
+    /// Look at everything a configuration needs, brokers, topics, permissions, database, clocks, and create nothing.
+    Check(CheckArguments),
+    /// Show partitions, their leaders and how far the views are behind the log, of one process or of a cluster.
+    Status(StatusArguments),
     /// Ask whether a server is ready; for the health check of a container.
     Health(ServerArguments),
     /// Show the schemas of the records in the log.
@@ -286,6 +290,8 @@ pub enum SchemasCommand {
         /// Its id, as records carry it.
         id: u32,
     },
+    /// Write every schema, and which topics and event types they describe, to a folder.
+    Export(ExportArguments),
 }
 
 /// The size of the demonstration.
@@ -333,6 +339,8 @@ mod tests {
             &["demo", "--orders", "0"],
             &["dev", "--listen", "here"],
             &["serve", "--listen", "here"],
+            &["check", "--print", "--json"],
+            &["schemas", "export"],
         ] {
             let words = ["tidewheel"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_err(), "{words:?}");

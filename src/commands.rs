@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod bench;
+mod check;
 mod demo;
 mod dev;
 mod health;
@@ -19,6 +20,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Demo(arguments) => demo::run(&arguments).await,
         Command::Run(command) => run::run(command).await,
+        Command::Check(arguments) => check::run(&arguments).await,
         Command::Status(arguments) => status::run(&arguments).await,
         Command::Health(arguments) => health::run(&arguments).await,
         Command::Schemas(command) => schemas::run(&command),

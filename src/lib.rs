@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+pub mod check;
 pub mod config;
 pub mod node;
 pub mod telemetry;

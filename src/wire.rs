@@ -5,6 +5,8 @@ mod cluster;
 #[cfg(not(all(feature = "kafka", feature = "cql")))]
 #[path = "wire/alone.rs"]
 mod cluster;
+#[path = "wire/inspect_alone.rs"]
+mod inspect;
 
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use tidewheel_store::{SharedStore, StoreError};
 use crate::config::{Config, ConfigError, Durability};
 
 pub use self::cluster::{Memberships, join};
+pub use self::inspect::{commands, inspect};
 
 /// Folder of the log's segments below the data folder.
 const LOG_FOLDER: &str = "log";

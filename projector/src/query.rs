@@ -41,6 +41,8 @@ pub struct QueryOptions {
     pub datacenter: u16,
     /// Where the partitions' logs end.
     pub log_end: LogEnd,
+    /// What the process says of itself in its status.
+    pub process: status::Process,
     /// Cancelled when the node stops: long waits then end early with what is known.
     pub stopping: CancellationToken,
 }
@@ -70,8 +72,13 @@ pub fn router(reads: Reads) -> OpenApiRouter {
         .routes(routes!(history::get_history))
         .routes(routes!(events::follow_run))
         .routes(routes!(rejections::list_rejections))
-        .routes(routes!(status::get_status))
-        .with_state(reads)
+        .with_state(reads.clone())
+        .merge(status_router(reads))
+}
+
+/// The route that every process has, whatever its roles: its status. Described.
+pub fn status_router(reads: Reads) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(status::get_status)).with_state(reads)
 }
 
 impl Reads {

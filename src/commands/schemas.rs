@@ -1,5 +1,8 @@
 //! `tidewheel schemas`: the schemas of the log's records, as this build knows them. Servers serve them at `/schemas`.
 
+mod export;
+mod standalone;
+
 use tidewheel_schemas::registry;
 
 use crate::args::SchemasCommand;
@@ -22,6 +25,7 @@ pub fn run(command: &SchemasCommand) -> Result<(), Failure> {
                 || Failure::Usage(format!("there is no schema {id}; there are {}", known.join(", ")));
             print(registry::schema_text(*id).ok_or_else(unknown)?)?;
         }
+        SchemasCommand::Export(arguments) => export::run(arguments)?,
     }
     Ok(())
 }

@@ -1,58 +1,98 @@
-//! `tidewheel status`: a server's partitions, their owners and how far the views are behind the log.
+//! `tidewheel status`: who leads each partition and how far the views are behind, as one process or all of a cluster
+//! tell it. What follows from several answers is in `merge`.
 
-use serde_json::Value;
+mod merge;
 
-use crate::args::ServerArguments;
+use futures::future::join_all;
+use tidewheel::config::{Config, Sources};
+
+use self::merge::{Answer, Status};
+use crate::args::StatusArguments;
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output::{cell, fields, print, table};
+use crate::output::print;
 
-/// Columns in the order people read them; what a server says beyond them follows.
-const COLUMNS: &[&str] = &["partition", "claim", "claimed_by", "log_end", "applied", "lag", "fold"];
+const SERVER: &str = "http://127.0.0.1:7400";
 
-/// Asks once and prints it.
-pub async fn run(arguments: &ServerArguments) -> Result<(), Failure> {
-    let answer = Client::new(&arguments.server)?.get("/v1/status", &[]).await?;
+/// Asks everybody once and prints what they say together.
+pub async fn run(arguments: &StatusArguments) -> Result<(), Failure> {
+    let servers = servers(arguments)?;
+    let asked = join_all(servers.iter().map(|server| ask(server))).await;
+    // Alone, a server that does not answer is the outcome; among others, it is one of the things to show.
+    let asked = match <[_; 1]>::try_from(asked) {
+        Ok([only]) => vec![Ok(only?)],
+        Err(several) => several,
+    };
+    let answers = servers.into_iter().zip(asked).map(|(server, outcome)| Answer {
+        server,
+        outcome: outcome.map_err(|failure: Failure| failure.to_string()),
+    });
+    let status = Status::of(answers.collect());
     if arguments.json {
-        print(&answer.text)?;
+        print(&serde_json::to_string(&status).map_err(|error| Failure::Failed(error.to_string()))?)?;
     } else {
-        print(&text(&answer.json()?))?;
+        print(&status.text())?;
+    }
+    if arguments.check && !status.marks.is_empty() {
+        return Err(Failure::Failed(format!("{} marked: {}", status.marks.len(), status.marks.join("; "))));
     }
     Ok(())
 }
 
-fn text(status: &Value) -> String {
-    let rows = status.get("partitions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut columns: Vec<&str> =
-        COLUMNS.iter().copied().filter(|name| rows.iter().any(|row| row.get(name).is_some())).collect();
-    for name in rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys()) {
-        if !columns.contains(&name.as_str()) {
-            columns.push(name);
+async fn ask(server: &str) -> Result<merge::Said, Failure> {
+    let answer = Client::new(server)?.get("/v1/status", &[]).await?;
+    serde_json::from_str(&answer.text)
+        .map_err(|error| Failure::Failed(format!("{server} answers with no status: {error}")))
+}
+
+/// Whom to ask: those named and those of a configuration, or the one that there probably is.
+fn servers(arguments: &StatusArguments) -> Result<Vec<String>, Failure> {
+    let mut servers = arguments.servers.clone();
+    if let Some(file) = &arguments.config {
+        let config = Config::load(Sources { file: Some(file.clone()), ..Sources::of_process() })?;
+        for server in of_config(&config) {
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
         }
     }
-    let row = |row: &Value| columns.iter().map(|name| cell(row.get(name))).collect();
-    let rows: Vec<Vec<String>> = rows.iter().map(row).collect();
-    let others: Vec<(&str, String)> = status
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| *name != "partitions")
-        .map(|(name, value)| (name.as_str(), cell(Some(value))))
-        .collect();
-    let partitions = table(&columns, &rows);
-    if others.is_empty() { partitions } else { format!("{}\n\n{partitions}", fields(&others)) }
+    Ok(if servers.is_empty() { vec![SERVER.to_owned()] } else { servers })
+}
+
+fn of_config(config: &Config) -> Vec<String> {
+    let own = format!("http://{}", config.listen);
+    if config.datacenters.is_empty() {
+        return vec![own];
+    }
+    config
+        .datacenters
+        .values()
+        // Only one's own datacenter may lack a URL.
+        .map(|datacenter| datacenter.url.clone().unwrap_or_else(|| own.clone()))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use tidewheel::config::Datacenter;
 
     use super::*;
 
     #[test]
-    fn partitions_are_a_table_and_the_rest_stands_above() {
-        let status =
-            json!({"node": "n", "partitions": [{"partition": 0, "lag": 2, "more": true, "log_end": 9}]});
-        assert_eq!(text(&status), "node  n\n\nPARTITION  LOG_END  LAG  MORE\n0          9        2    true");
+    fn a_configuration_tells_whom_to_ask() {
+        let mut config = Config::default();
+        assert_eq!(of_config(&config), ["http://127.0.0.1:7400"]);
+        let datacenter = |url: Option<&str>| Datacenter {
+            label: 1,
+            brokers: "one:9092".into(),
+            database: vec!["one".into()],
+            database_datacenter: None,
+            keyspace: None,
+            url: url.map(str::to_owned),
+        };
+        let name = |text| tidewheel_schemas::Name::new(text).unwrap();
+        config.datacenters.insert(name("alpha"), datacenter(None));
+        config.datacenters.insert(name("beta"), datacenter(Some("http://beta:7400")));
+        assert_eq!(of_config(&config), ["http://127.0.0.1:7400", "http://beta:7400"]);
     }
 }

@@ -11,11 +11,13 @@ use tidewheel_engine::workflow::Workflows;
 use tidewheel_ingest::state::VERDICT_TIMEOUT;
 use tidewheel_ingest::{Ingest, LogProducer, Settings};
 use tidewheel_log::{SharedClock, SharedLog, SystemClock};
+use tidewheel_projector::query::status::{Part, PartOf, Process};
 use tidewheel_projector::query::{LogEnd, QueryOptions, Reads};
 use tidewheel_projector::{Projector, ProjectorError, ProjectorOptions};
-use tidewheel_runtime::{CreateError, Duties, Duty, OwnerOptions, Owners};
+use tidewheel_runtime::{CreateError, Duties, Duty, OwnerOptions, OwnerStatus, Owners};
 use tidewheel_schemas::{Topic, TopicFamily, TopicPartition};
 use tidewheel_store::StoreError;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -151,13 +153,13 @@ impl Begin {
             log: Arc::clone(&wiring.log),
             topic: topic.clone(),
             partitions: config.partitions,
-            process,
+            process: Arc::clone(&process),
             workflows: Arc::new(workflows),
             views: Arc::new(LocalViews { projector: projector.clone(), waiting: waiting.clone() }),
             steps_max: config.steps_max,
             active_max: config.runs_active_max / usize::try_from(config.partitions).unwrap_or(1).max(1),
             clock: SharedClock::clone(&clock),
-            duties,
+            duties: duties.clone(),
             shutdown: stop_owners.clone(),
         });
         let producer =
@@ -183,6 +185,14 @@ impl Begin {
                 namespaces,
                 datacenter: config.label(),
                 log_end: log_end(Arc::clone(&wiring.log), topic.clone()),
+                process: Process {
+                    name: process,
+                    datacenter: config.datacenter.clone(),
+                    roles: config.roles.iter().map(|role| role.as_str()).collect(),
+                    generation: GENERATION.0,
+                    max_lag: config.max_lag,
+                    part: part_of(owners.status.clone(), duties),
+                },
                 stopping: stop_serving,
             },
         );
@@ -193,6 +203,8 @@ impl Begin {
         };
         if config.roles.contains(&Role::Ingest) || config.roles.contains(&Role::Projector) {
             router = router.merge(tidewheel_projector::query::router(reads));
+        } else {
+            router = router.merge(tidewheel_projector::query::status_router(reads));
         }
         let watch =
             Watch::start(&config, Arc::clone(&wiring.log), &topic, projector.clone(), producer, owners);
@@ -235,6 +247,21 @@ fn process_name(config: &Config) -> Arc<str> {
         Some(node) => format!("{node}-{id}").into(),
         None => format!("tidewheel-{id}").into(),
     }
+}
+
+/// Tells the status what this process does for a partition.
+fn part_of(owners: Vec<watch::Receiver<OwnerStatus>>, duties: Duties) -> PartOf {
+    Arc::new(move |partition| {
+        let owner = usize::try_from(partition).ok().and_then(|partition| owners.get(partition));
+        let Some(owner) = owner.map(|owner| owner.borrow().clone()) else { return Part::default() };
+        Part {
+            leading: owner.leading,
+            projecting: duties.of(partition).projects,
+            claim: owner.claim,
+            claimed_by: owner.claimed_by,
+            log_id: owner.log.map(|log| log.log_id),
+        }
+    })
 }
 
 /// Tells the reading routes where a partition's log ends.

@@ -149,15 +149,22 @@ impl Lag {
 
     async fn look(&mut self, sender: &watch::Sender<Standing>) {
         let mut ready = true;
+        let (mut resident_runs, mut steps_in_flight) = (0, 0);
         for ((partition, owner), followed) in (0_u32..).zip(&self.owners).zip(&mut self.followed) {
             let owner = owner.borrow();
             if let Some(log) = owner.log {
                 self.producer.set_log_id(partition, log.log_id);
             }
+            metrics::gauge!("tidewheel_engine_leading", "partition" => partition.to_string())
+                .set(if owner.leading { 1.0 } else { 0.0 });
+            resident_runs += owner.resident_runs;
+            steps_in_flight += owner.steps_in_flight;
             *followed |= owner.caught_up && owner.log.is_some();
             // Alone, this process is the one that leads. In a cluster another one may; requests are taken in any case.
             ready &= if self.is_cluster { *followed } else { owner.leading && owner.log.is_some() };
         }
+        metrics::gauge!("tidewheel_engine_resident_runs").set(resident_runs as f64);
+        metrics::gauge!("tidewheel_engine_steps_in_flight").set(steps_in_flight as f64);
         let bounds = join_all(self.places.iter().map(|place| self.log.bounds(place))).await;
         let mut lag_max = 0;
         for (partition, bounds) in (0_u32..).zip(bounds) {
@@ -180,6 +187,7 @@ impl Lag {
         self.producer.set_lag_over_limit(lag_max > self.max_lag);
         let failed = sender.borrow().failure.is_some();
         self.producer.set_ready(ready && !failed);
+        metrics::gauge!("tidewheel_node_ready").set(if ready && !failed { 1.0 } else { 0.0 });
         sender.send_if_modified(|standing| {
             // A short loss of leadership is mended by the owner; readiness says whether requests are taken now.
             let changed = standing.ready != ready;

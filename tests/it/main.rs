@@ -3,5 +3,6 @@
 mod bench;
 mod commands;
 mod node;
+mod operating;
 mod readme;
 mod restart;

@@ -6,6 +6,7 @@ pub mod code;
 pub mod document;
 pub mod manifest;
 pub mod mutation;
+pub mod operating;
 pub mod source;
 pub mod tree;
 pub mod wall;
@@ -31,6 +32,8 @@ pub const RULES: &[(&str, Rule)] = &[
     ("the index of decisions is complete", document::decision_index),
     ("README names the system packages the checks install", document::system_packages),
     ("no paths of somebody's machine", document::machine_paths),
+    ("the operator's guide lists every metric", operating::metrics_are_listed),
+    ("the operator's guide explains every problem code", operating::problem_codes_are_listed),
 ];
 
 /// One rule: what it finds wrong in a tree.
