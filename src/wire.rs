@@ -22,6 +22,8 @@ use tidewheel_store::{SharedStore, StoreError};
 use crate::config::{Config, ConfigError, Durability};
 
 pub use self::cluster::{Memberships, join};
+#[cfg(all(feature = "kafka", feature = "cql"))]
+pub use self::cluster::{cql_options, kafka_options};
 pub use self::inspect::{commands, inspect};
 
 /// Folder of the log's segments below the data folder.
@@ -55,6 +57,12 @@ pub enum WireError {
     /// A part that this build was made without.
     #[error("this build was made without Kafka and CQL; use one made with its default features")]
     NotBuilt,
+    /// What is not looked at yet.
+    #[error(
+        "this version does not look at brokers and databases before the start; `tidewheel serve` checks them when it \
+         starts and names what it refuses"
+    )]
+    NotLooked,
 }
 
 impl WireError {
@@ -63,7 +71,7 @@ impl WireError {
         match self {
             Self::Log(error) => error.is_transient(),
             Self::Store(error) => matches!(error, StoreError::Unavailable(_)),
-            Self::Config(_) | Self::NotBuilt => false,
+            Self::Config(_) | Self::NotBuilt | Self::NotLooked => false,
         }
     }
 }

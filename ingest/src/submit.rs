@@ -83,10 +83,11 @@ impl Ingest {
         // Before the append: the verdict may come before the append is known to be durable here.
         let mut waiter = self.0.waiting.expect(prepared.event_id);
         let appended = self.0.producer.append(partition, vec![prepared.record]).await;
-        let offset = appended.map_err(|error| {
+        let appended = appended.map_err(|error| {
             self.0.meters.append_failed.increment(1);
             append_failed(&error)
         })?;
+        let offset = appended.first();
         self.0.meters.appended.increment(1);
         self.0.meters.append_seconds.record(began.elapsed());
         let is_followed = follower.is_some();
@@ -168,7 +169,11 @@ pub(crate) fn append_failed(error: &LogError) -> Problem {
         LogError::Refused { .. } => {
             Problem::new(Code::LogUnavailable, error.to_string()).retry_after_ms(RETRY_AFTER_MS)
         }
-        LogError::UnknownPartition(_) | LogError::PartitionCount { .. } | LogError::Locked { .. } => {
+        LogError::UnknownPartition(_)
+        | LogError::PartitionCount { .. }
+        | LogError::Locked { .. }
+        | LogError::Topic(_)
+        | LogError::Options(_) => {
             Problem::new(Code::LogUnavailable, format!("nothing was appended: {error}"))
                 .retry_after_ms(RETRY_AFTER_MS)
         }
@@ -177,6 +182,11 @@ pub(crate) fn append_failed(error: &LogError) -> Problem {
         | LogError::Damaged { .. }
         | LogError::Failed(_)
         | LogError::Closed
+        | LogError::Rewritten { .. }
+        | LogError::Unreachable { .. }
+        | LogError::Credentials { .. }
+        | LogError::Forbidden { .. }
+        | LogError::OutcomeUnknown { .. }
         | LogError::Io { .. } => Problem::new(
             Code::OutcomeUnknown,
             format!(

@@ -1,6 +1,10 @@
 //! Why a log operation failed: what happened, where, what to do.
 
+use std::sync::Arc;
+
 use tidewheel_schemas::{Topic, TopicPartition};
+
+use crate::topic_rules::{self, TopicViolation};
 
 /// A failed log operation.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -99,11 +103,95 @@ pub enum LogError {
         #[source]
         source: std::sync::Arc<std::io::Error>,
     },
+    /// Another log lies where this one did, or its end was cut off and written again.
+    #[error(
+        "{partition} was written again before offset {asked}, its end was lost or the topic was made anew; what was read before is no longer what it holds: rebuild the views from it"
+    )]
+    Rewritten {
+        /// Which partition.
+        partition: TopicPartition,
+        /// The offset that was to be read next.
+        asked: i64,
+    },
+    /// The servers of the log cannot be reached, or do not answer in time.
+    #[error(
+        "{what}: the Kafka brokers {brokers} cannot be reached: {cause}; it works again once they answer"
+    )]
+    Unreachable {
+        /// What was being done.
+        what: String,
+        /// The brokers' addresses as configured.
+        brokers: String,
+        /// What the client library says.
+        cause: String,
+    },
+    /// The servers do not accept who this process says it is, or it does not accept them.
+    #[error(
+        "{what}: the Kafka brokers {brokers} and this process do not trust each other: {cause}; correct user, password and mechanism, or the certificates"
+    )]
+    Credentials {
+        /// What was being done.
+        what: String,
+        /// The brokers' addresses as configured.
+        brokers: String,
+        /// What the client library says; never a secret.
+        cause: String,
+    },
+    /// The servers know who this process is and do not let it.
+    #[error("{what}: the Kafka brokers do not permit it: {cause}; grant this user the permission")]
+    Forbidden {
+        /// What was being done.
+        what: String,
+        /// What the brokers say.
+        cause: String,
+    },
+    /// Whether a batch was appended, in whole or in part, is not known.
+    #[error("an append to {partition} ended without an answer: {cause}")]
+    OutcomeUnknown {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Why there is none.
+        cause: String,
+    },
+    /// The topic is not one that facts may be kept in.
+    #[error("{}", topic_rules::report(.0))]
+    Topic(Arc<[TopicViolation]>),
+    /// The options of the log are not usable.
+    #[error("the Kafka log cannot be used as it is configured: {0}")]
+    Options(String),
 }
 
 impl LogError {
+    /// Whether the error says that nothing of a batch was appended.
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::UnknownPartition(_)
+            | Self::PartitionCount { .. }
+            | Self::TooLarge { .. }
+            | Self::Overloaded
+            | Self::Refused { .. }
+            | Self::Locked { .. }
+            | Self::Topic(_)
+            | Self::Options(_) => true,
+            Self::Trimmed { .. }
+            | Self::BeyondEnd { .. }
+            | Self::Damaged { .. }
+            | Self::Failed(_)
+            | Self::Closed
+            | Self::Io { .. }
+            | Self::Rewritten { .. }
+            | Self::Unreachable { .. }
+            | Self::Credentials { .. }
+            | Self::Forbidden { .. }
+            | Self::OutcomeUnknown { .. } => false,
+        }
+    }
+
     /// Whether it passes by itself, so that trying again is of use.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Overloaded)
+        matches!(
+            self,
+            Self::Overloaded | Self::Refused { .. } | Self::Unreachable { .. } | Self::OutcomeUnknown { .. }
+        )
     }
 }

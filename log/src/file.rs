@@ -46,7 +46,7 @@ use self::shared::{Shared, Topics};
 use self::tail::FileTail;
 use self::writer::{Settings, Writer};
 use crate::limits::{check_batch, check_offset};
-use crate::{Appending, Bounds, EventLog, LogError, Tail};
+use crate::{Appended, Appending, Bounds, EventLog, LogError, Tail};
 
 /// Most partitions of one topic.
 const PARTITIONS_MAX: u32 = 4_096;
@@ -216,7 +216,9 @@ impl EventLog for FileLog {
             Ok(answer) => {
                 // A writer that dropped the answer has failed without one.
                 let unknown = || Err(LogError::Failed("its writer stopped unexpectedly".to_owned()));
-                answer.map(move |answer| answer.unwrap_or_else(|_| unknown())).boxed()
+                answer
+                    .map(move |answer| answer.unwrap_or_else(|_| unknown()).map(Appended::consecutive))
+                    .boxed()
             }
             Err(error) => std::future::ready(Err(error)).boxed(),
         }

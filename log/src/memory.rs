@@ -10,7 +10,7 @@ use tidewheel_schemas::{NewRecord, Record, RecordHeaders, Topic, TopicPartition}
 use tokio::sync::{Notify, oneshot};
 
 use crate::limits::{check_batch, check_offset};
-use crate::{Appending, Bounds, EventLog, LogError, Tail};
+use crate::{Appended, Appending, Bounds, EventLog, LogError, Tail};
 
 /// A log in memory. Cloning shares it.
 ///
@@ -200,9 +200,10 @@ impl EventLog for MemoryLog {
 
     fn append(&self, to: &TopicPartition, records: Vec<NewRecord>) -> Appending {
         match self.submit(to, records) {
-            Ok(Submitted::Durable(offset)) => std::future::ready(Ok(offset)).boxed(),
+            Ok(Submitted::Durable(offset)) => std::future::ready(Ok(Appended::consecutive(offset))).boxed(),
             Ok(Submitted::Held(outcome)) => {
-                async move { outcome.await.unwrap_or(Err(LogError::Closed)) }.boxed()
+                async move { outcome.await.unwrap_or(Err(LogError::Closed)).map(Appended::consecutive) }
+                    .boxed()
             }
             Err(error) => std::future::ready(Err(error)).boxed(),
         }

@@ -10,11 +10,14 @@ pub use promises::*;
 pub use records::{foreign_record, fresh_topic, record, record_at};
 
 /// One `#[tokio::test]` for each promise, against the log that the future of `$make()` answers as
-/// `(SharedLog, guard)`; the guard is dropped last.
+/// `(SharedLog, guard)`; the guard is dropped last. With `optional` before it, `$make` answers an `Option`, and `None`
+/// skips the test.
 #[macro_export]
 macro_rules! log_suite {
-    ($make:path) => {
-        $crate::log_suite! { @each $make;
+    ($make:path) => { $crate::log_suite! { @all [::core::option::Option::Some] $make } };
+    (optional $make:path) => { $crate::log_suite! { @all [::core::convert::identity] $make } };
+    (@all [$($option:tt)+] $make:path) => {
+        $crate::log_suite! { @each [$($option)+] $make;
             a_topic_keeps_its_partition_count
             an_unknown_topic_or_partition_is_refused
             batches_lie_at_consecutive_offsets_as_given
@@ -32,15 +35,14 @@ macro_rules! log_suite {
             every_header_and_byte_comes_back
         }
     };
-    (@each $make:path; $($promise:ident)+) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $promise() {
-                let (log, guard) = $make().await;
-                $crate::suite::$promise(&log).await;
-                drop(log);
-                drop(guard);
-            }
-        )+
+    (@each $option:tt $make:path; $($promise:ident)+) => { $( $crate::log_suite! { @one $option $make; $promise } )+ };
+    (@one [$($option:tt)+] $make:path; $promise:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $promise() {
+            let Some((log, guard)) = $($option)+($make().await) else { return };
+            $crate::suite::$promise(&log).await;
+            drop(log);
+            drop(guard);
+        }
     };
 }

@@ -173,6 +173,12 @@ fn store_problem(error: &StoreError) -> Problem {
         | StoreError::Corrupt { .. }
         | StoreError::Damaged { .. }
         | StoreError::Locked { .. }
+        | StoreError::Credentials { .. }
+        | StoreError::UnknownDatacenter { .. }
+        | StoreError::Forbidden { .. }
+        | StoreError::NoKeyspace { .. }
+        | StoreError::Keyspace { .. }
+        | StoreError::Setting { .. }
         | StoreError::Failed(_)
         | StoreError::Unavailable(_) => Code::ViewUnavailable,
     };

@@ -1,4 +1,4 @@
-//! A build without Kafka and CQL: it has nobody to ask.
+//! What `tidewheel check` asks brokers and databases: nothing yet.
 
 use crate::check::Finding;
 use crate::config::Config;
@@ -6,7 +6,7 @@ use crate::wire::WireError;
 
 /// Says that this build cannot look.
 pub async fn inspect(_config: &Config) -> Vec<Finding> {
-    std::future::ready(vec![Finding::error("this program", WireError::NotBuilt)]).await
+    std::future::ready(vec![Finding::error("brokers and database", WireError::NotLooked)]).await
 }
 
 /// Refuses.
@@ -14,5 +14,5 @@ pub async fn inspect(_config: &Config) -> Vec<Finding> {
 /// # Errors
 /// Always.
 pub fn commands(_config: &Config) -> Result<String, WireError> {
-    Err(WireError::NotBuilt)
+    Err(WireError::NotLooked)
 }

@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use tidewheel_store::{
-    Column, ColumnType, EmbeddedOptions, EmbeddedStore, Generation, RowKey, Source, StateStore, TableSchema,
-    Value, Write, WriteSet,
+    Column, ColumnType, EmbeddedOptions, EmbeddedStore, Generation, RowKey, Rows, Source, StateStore,
+    TableSchema, Value, Write, WriteSet,
 };
 
 const RUNS: TableSchema = TableSchema {
@@ -21,6 +21,7 @@ const RUNS: TableSchema = TableSchema {
         Column::new("applied_offset", ColumnType::Int),
     ],
     bucket_bits: None,
+    rows: Rows::Current,
 };
 
 const HISTORY: TableSchema = TableSchema {
@@ -31,6 +32,7 @@ const HISTORY: TableSchema = TableSchema {
     static_columns: &[],
     columns: &[Column::new("event", ColumnType::Blob)],
     bucket_bits: None,
+    rows: Rows::Final,
 };
 
 const OPEN: TableSchema = TableSchema {
@@ -41,6 +43,7 @@ const OPEN: TableSchema = TableSchema {
     static_columns: &[],
     columns: &[Column::new("run_id", ColumnType::Uuid)],
     bucket_bits: None,
+    rows: Rows::Index,
 };
 
 /// Row keys each record touches: a run, two events of its history, an index row put and the one before deleted.

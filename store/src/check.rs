@@ -14,7 +14,8 @@ impl Write {
     ///
     /// # Errors
     /// [`StoreError::Refused`] when the key or the columns do not fit the table's declaration, the key is over
-    /// [`KEY_BYTES_MAX`] or the row over [`ROW_BYTES_MAX`]. No backend ever accepts such a write.
+    /// [`KEY_BYTES_MAX`] or the row over [`ROW_BYTES_MAX`], or a partition key of one column is empty. No backend
+    /// ever accepts such a write.
     pub fn check(&self) -> Result<(), StoreError> {
         self.checked_bytes().map(|_| ())
     }
@@ -64,7 +65,7 @@ pub(crate) fn columns_of(table: &'static TableSchema, key: &RowKey) -> &'static 
 
 /// Checks a whole row key; the bytes of its values.
 pub(crate) fn check_row_key(table: &'static TableSchema, key: &RowKey) -> Result<usize, StoreError> {
-    check_whole(table, "partition key", &key.partition, table.partition_key)?;
+    check_partition(table, &key.partition)?;
     match &key.clustering {
         Some(clustering) => check_whole(table, "clustering key", clustering, table.clustering_key)?,
         None if table.static_columns.is_empty() => {
@@ -86,7 +87,7 @@ pub(crate) fn check_scan(table: &'static TableSchema, scan: &Scan) -> Result<(),
         return refuse(table, "a scan needs a limit of at least 1".to_owned());
     }
     match &scan.partition {
-        Some(partition) => check_whole(table, "partition key", partition, table.partition_key)?,
+        Some(partition) => check_partition(table, partition)?,
         None if scan.from.is_some() || scan.to.is_some() || scan.reverse => {
             return refuse(table, "a scan of all partitions has no range and no reverse order".to_owned());
         }
@@ -99,6 +100,15 @@ pub(crate) fn check_scan(table: &'static TableSchema, scan: &Scan) -> Result<(),
         check_values(table, "range bound", prefix, table.clustering_key)?;
     }
     Ok(())
+}
+
+fn check_partition(table: &'static TableSchema, partition: &[Value]) -> Result<(), StoreError> {
+    check_whole(table, "partition key", partition, table.partition_key)?;
+    match partition {
+        // CQL has no partition whose key is nothing at all.
+        [only] if bytes_of(only) == 0 => refuse(table, "the partition key is empty".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 fn check_whole(
@@ -164,7 +174,7 @@ fn kind_name(value: &Value) -> &'static str {
     }
 }
 
-fn bytes_of(value: &Value) -> usize {
+pub(crate) fn bytes_of(value: &Value) -> usize {
     match value {
         Value::Null => 0,
         Value::Bool(_) => 1,

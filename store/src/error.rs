@@ -49,6 +49,58 @@ pub enum StoreError {
         /// The folder.
         path: String,
     },
+    /// The database refused the user or the password.
+    #[error("the database refuses user {user} ({reason}); correct the user and password of the store")]
+    Credentials {
+        /// The user; never the password.
+        user: String,
+        /// The database's words.
+        reason: String,
+    },
+    /// No node lies in the datacenter named.
+    #[error(
+        "the database has no node in a datacenter named {datacenter}, but in {found}; correct the datacenter of the store"
+    )]
+    UnknownDatacenter {
+        /// The name given.
+        datacenter: String,
+        /// Those that there are.
+        found: String,
+    },
+    /// The user lacks a permission.
+    #[error("the database does not permit this ({reason}); an administrator must run: {grant}")]
+    Forbidden {
+        /// The database's words.
+        reason: String,
+        /// The statement that permits it.
+        grant: String,
+    },
+    /// The keyspace is not there.
+    #[error("keyspace {keyspace} does not exist; an administrator must run: {create}")]
+    NoKeyspace {
+        /// The keyspace.
+        keyspace: String,
+        /// The statement that creates it.
+        create: String,
+    },
+    /// The keyspace is not replicated as the views need it.
+    #[error("keyspace {keyspace} is replicated as {found}; an administrator must run: {alter}")]
+    Keyspace {
+        /// The keyspace.
+        keyspace: String,
+        /// How it is replicated.
+        found: String,
+        /// The statement that mends it.
+        alter: String,
+    },
+    /// A setting of the store cannot be used.
+    #[error("the store's setting `{setting}` cannot be used: {what}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
     /// An earlier write failed and the store takes no more; trying again does not help.
     #[error("the store has failed: {0}")]
     Failed(String),

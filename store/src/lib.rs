@@ -5,6 +5,8 @@
 mod catalog;
 mod changes;
 pub mod check;
+#[cfg(feature = "cql")]
+pub mod cql;
 pub mod embedded;
 mod encoding;
 pub mod error;
@@ -20,12 +22,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 pub use check::{KEY_BYTES_MAX, ROW_BYTES_MAX};
+#[cfg(feature = "cql")]
+pub use cql::{CqlStore, CqlStoreOptions, CqlTls, Secret};
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use page::PAGE_BYTES;
 pub use row::{Key, Row, RowKey, Value};
-pub use table::{Column, ColumnType, Order, TableSchema};
+pub use table::{Column, ColumnType, Order, Rows, TableSchema};
 
 /// One row to be put or deleted at a write timestamp. Of several writes to one row key the one with the highest
 /// timestamp wins whatever order they arrive in; at equal timestamps a delete wins over a put, and of two puts

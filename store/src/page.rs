@@ -25,7 +25,7 @@ impl<'a> PageBuilder<'a> {
 
     /// Adds the next row of the range; `false` when the page had been full, so this row begins the next one.
     pub(crate) fn push(&mut self, row_key: &[u8], stored: &[u8]) -> Result<bool, StoreError> {
-        if self.rows.len() == self.scan.limit || self.bytes >= PAGE_BYTES {
+        if self.is_full() {
             self.next = Some(place::cursor(self.table, self.scan, &self.last_key));
             return Ok(false);
         }
@@ -35,6 +35,31 @@ impl<'a> PageBuilder<'a> {
         self.last_key.clear();
         self.last_key.extend_from_slice(row_key);
         Ok(true)
+    }
+
+    /// As [`Self::push`], for a row that a backend keeps in a form of its own.
+    #[cfg(feature = "cql")]
+    pub(crate) fn push_row(&mut self, row: Row) -> bool {
+        if self.is_full() {
+            self.next = Some(place::cursor(self.table, self.scan, &self.last_key));
+            return false;
+        }
+        self.last_key.clear();
+        key::push_row_key(&mut self.last_key, self.table, &row.key);
+        let values: usize = row.columns.iter().map(crate::check::bytes_of).sum();
+        self.bytes += self.last_key.len() + values;
+        self.rows.push(row);
+        true
+    }
+
+    /// How many rows the page takes at most.
+    #[cfg(feature = "cql")]
+    pub(crate) fn room(&self) -> usize {
+        self.scan.limit.saturating_sub(self.rows.len())
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() == self.scan.limit || self.bytes >= PAGE_BYTES
     }
 
     /// The page.

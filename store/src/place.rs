@@ -17,13 +17,15 @@ pub(crate) struct Range {
     pub(crate) from: Bound<Vec<u8>>,
     /// The upper end.
     pub(crate) to: Bound<Vec<u8>>,
+    /// Whether the cursor of a reversed scan is the upper end.
+    pub(crate) ends_at_cursor: bool,
 }
 
 impl Range {
     /// The range of a checked scan.
     pub(crate) fn of(table: &'static TableSchema, scan: &Scan) -> Result<Self, StoreError> {
         let mut range = match &scan.partition {
-            None => Self { from: Bound::Unbounded, to: Bound::Unbounded },
+            None => Self { from: Bound::Unbounded, to: Bound::Unbounded, ends_at_cursor: false },
             Some(partition) => {
                 let mut encoded = Vec::new();
                 key::push_partition(&mut encoded, partition);
@@ -36,6 +38,7 @@ impl Range {
                 Self {
                     from: Bound::Included(scan.from.as_ref().map_or_else(|| start.clone(), bound)),
                     to: Bound::Excluded(scan.to.as_ref().map_or_else(|| key::partition_end(&encoded), bound)),
+                    ends_at_cursor: false,
                 }
             }
         };
@@ -45,6 +48,7 @@ impl Range {
             if scan.reverse {
                 if precedes(&after, &range.to) {
                     range.to = Bound::Excluded(after);
+                    range.ends_at_cursor = true;
                 }
             } else if !precedes(&after, &range.from) {
                 range.from = Bound::Excluded(after);
@@ -87,8 +91,23 @@ pub(crate) fn cursor(table: &TableSchema, scan: &Scan, row_key: &[u8]) -> Cursor
     Cursor(out.into())
 }
 
+/// The row a cursor stands after.
+#[cfg(feature = "cql")]
+pub(crate) fn row_key(
+    table: &'static TableSchema,
+    scan: &Scan,
+    cursor: &Cursor,
+) -> Result<crate::RowKey, StoreError> {
+    let bytes = read(table, scan, cursor)?;
+    key::read_row_key(table, &bytes).map_err(|what| bad_cursor(table, what))
+}
+
+fn bad_cursor(table: &TableSchema, what: &str) -> StoreError {
+    StoreError::BadCursor { table: table.name, what: what.to_owned() }
+}
+
 fn read(table: &'static TableSchema, scan: &Scan, cursor: &Cursor) -> Result<Vec<u8>, StoreError> {
-    let bad = |what: &str| StoreError::BadCursor { table: table.name, what: what.to_owned() };
+    let bad = |what: &str| bad_cursor(table, what);
     let (header, row_key) = cursor.0.split_at_checked(HEADER).ok_or_else(|| bad("it is too short"))?;
     if header[0] != VERSION {
         return Err(bad("its version is unknown"));

@@ -20,6 +20,20 @@ pub struct TableSchema {
     /// store keeps what one write set has of a bucket as one entry and reads buckets as wholes, so there should be
     /// some tens to hundreds of rows in each. Such tables have no static columns. `None`: every row is an entry.
     pub bucket_bits: Option<u8>,
+    /// What becomes of its rows. A promise of those who write them; stores may be cheaper for it.
+    pub rows: Rows,
+}
+
+/// What becomes of a table's rows after they were put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Whoever puts a row key, and whenever, puts the same values. Never deleted but with the generation.
+    Final,
+    /// Put and deleted; whoever puts a row key again leaves the same columns null. Readers check each row against
+    /// what it points to, so that one that came back misleads nobody.
+    Index,
+    /// Overwritten with any values, and deleted.
+    Current,
 }
 
 /// A column.

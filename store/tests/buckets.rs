@@ -7,7 +7,7 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 use tidewheel_store::suite::tables::{INDEX, entry};
 use tidewheel_store::{
-    Column, ColumnType, EmbeddedOptions, EmbeddedStore, Generation, MemoryStore, RowKey, Scan, Source,
+    Column, ColumnType, EmbeddedOptions, EmbeddedStore, Generation, MemoryStore, RowKey, Rows, Scan, Source,
     StateStore, StoreError, TableSchema, Value, Write, WriteSet,
 };
 
@@ -185,6 +185,7 @@ fn rows_of_a_bucket_that_are_large_stand_in_packs_of_their_own() {
         static_columns: &[],
         columns: &[Column::new("bytes", ColumnType::Blob)],
         bucket_bits: Some(6),
+        rows: Rows::Index,
     };
     let folder = tempfile::tempdir().expect("a folder");
     let store = EmbeddedStore::open(&EmbeddedOptions::new(folder.path())).expect("the store opens");
@@ -214,6 +215,7 @@ fn a_table_that_cannot_have_buckets_or_changes_them_is_refused() {
         static_columns: &[],
         columns: &[],
         bucket_bits: Some(4),
+        rows: Rows::Index,
     };
     const NUMBER: TableSchema = TableSchema {
         name: "number",
@@ -223,6 +225,7 @@ fn a_table_that_cannot_have_buckets_or_changes_them_is_refused() {
         static_columns: &[],
         columns: &[],
         bucket_bits: Some(4),
+        rows: Rows::Index,
     };
     static FOUR: TableSchema = NUMBER;
     static FIVE: TableSchema = TableSchema { bucket_bits: Some(5), ..NUMBER };

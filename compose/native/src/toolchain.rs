@@ -63,10 +63,17 @@ pub fn available() -> Result<Toolchain, Missing> {
 /// For tests that need servers: the toolchain; or `None`, after one line on standard error that says which test is
 /// skipped and why.
 ///
+/// With `TIDEWHEEL_CLUSTER=skip` there is none for anybody.
+///
 /// # Panics
 /// Where something is missing and `TIDEWHEEL_CLUSTER` is `require`.
 pub fn available_or_skip(test: &str) -> Option<Toolchain> {
-    let required = env::var_os(CLUSTER_VARIABLE).is_some_and(|value| value == "require");
+    let wanted = env::var_os(CLUSTER_VARIABLE);
+    if wanted.as_ref().is_some_and(|value| value == "skip") {
+        eprintln!("skipped: {test}: {CLUSTER_VARIABLE}=skip");
+        return None;
+    }
+    let required = wanted.is_some_and(|value| value == "require");
     match available() {
         Ok(toolchain) => Some(toolchain),
         Err(missing) => {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use tidewheel_log::{LogError, SharedLog};
+use tidewheel_log::{Appended, LogError, SharedLog};
 use tidewheel_schemas::{NewRecord, TopicPartition};
 
 /// Bytes of a batch, unless one record has more. Far below what a log takes, so that others have room beside it.
@@ -18,7 +18,7 @@ pub(crate) struct Appends {
     log: SharedLog,
     place: TopicPartition,
     waiting: VecDeque<NewRecord>,
-    on_the_way: FuturesUnordered<BoxFuture<'static, (usize, Result<i64, LogError>)>>,
+    on_the_way: FuturesUnordered<BoxFuture<'static, (usize, Result<Appended, LogError>)>>,
     bytes_on_the_way: usize,
 }
 
@@ -54,7 +54,7 @@ impl Appends {
     }
 
     /// The next outcome; never while nothing is on the way. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Result<i64, LogError> {
+    pub(crate) async fn next(&mut self) -> Result<Appended, LogError> {
         let Some((bytes, outcome)) = self.on_the_way.next().await else {
             return std::future::pending().await;
         };

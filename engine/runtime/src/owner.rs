@@ -2,6 +2,7 @@
 
 mod load;
 mod resume;
+mod status;
 mod takeover;
 
 use std::sync::Arc;
@@ -10,13 +11,14 @@ use std::time::Duration;
 use tidewheel_engine::FoldError;
 use tidewheel_engine::partition::{Partition, StepResult};
 use tidewheel_engine::workflow::Workflows;
-use tidewheel_log::{LogError, SharedClock, SharedLog, Tail};
+use tidewheel_log::{Appended, LogError, SharedClock, SharedLog, Tail};
 use tidewheel_schemas::{EventId, Record, Topic, TopicPartition};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::status::OwnerStatus;
 use self::takeover::Takeover;
 use crate::appends::Appends;
 use crate::deliver::{Delivered, Deliverer, Delivery, Sources};
@@ -102,29 +104,6 @@ impl OwnerError {
     }
 }
 
-/// Where an owner stands, for status and metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnerStatus {
-    /// The partition.
-    pub partition: u32,
-    /// Whether this process leads it.
-    pub leading: bool,
-    /// The claim in force.
-    pub claim: Option<i64>,
-    /// The process that made it.
-    pub claimed_by: Option<Arc<str>>,
-    /// The offset to be folded next.
-    pub next_offset: i64,
-    /// The partition's log, once created.
-    pub log: Option<tidewheel_engine::LogInfo>,
-    /// Runs in memory.
-    pub resident_runs: usize,
-    /// Steps in flight.
-    pub steps_in_flight: usize,
-    /// Whether everything that was in the log at start has been folded.
-    pub caught_up: bool,
-}
-
 /// The owners of a process, one task per partition.
 pub struct Owners {
     /// Status of each partition, in order.
@@ -181,17 +160,7 @@ struct Reign {
 impl Owner {
     fn new(options: OwnerOptions, partition: u32, sources: Arc<Sources>, slots: Arc<Semaphore>) -> Self {
         let place = TopicPartition::new(options.topic.clone(), partition);
-        let status = watch::Sender::new(OwnerStatus {
-            partition,
-            leading: false,
-            claim: None,
-            claimed_by: None,
-            next_offset: 0,
-            log: None,
-            resident_runs: 0,
-            steps_in_flight: 0,
-            caught_up: false,
-        });
+        let status = watch::Sender::new(OwnerStatus::of(partition));
         Self { options, place, sources, slots, status }
     }
 
@@ -273,7 +242,7 @@ enum End {
 enum Input {
     Records(Result<Vec<Record>, LogError>),
     Results,
-    Appended(Result<i64, LogError>),
+    Appended(Result<Appended, LogError>),
     Delivered(Result<Delivered, LogError>),
     Tick,
     Ending(End),

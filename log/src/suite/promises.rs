@@ -82,9 +82,9 @@ pub async fn an_unknown_topic_or_partition_is_refused(log: &SharedLog) {
 /// An append answers the offset of its first record; the others follow.
 pub async fn batches_lie_at_consecutive_offsets_as_given(log: &SharedLog) {
     let to = one_partition(log).await;
-    assert_eq!(log.append(&to, vec![record("a")]).await.unwrap(), 0);
-    assert_eq!(log.append(&to, vec![record("b"), record("c"), record("d")]).await.unwrap(), 1);
-    assert_eq!(log.append(&to, vec![record("e")]).await.unwrap(), 4);
+    assert_eq!(log.append(&to, vec![record("a")]).await.unwrap().first(), 0);
+    assert_eq!(log.append(&to, vec![record("b"), record("c"), record("d")]).await.unwrap().first(), 1);
+    assert_eq!(log.append(&to, vec![record("e")]).await.unwrap().first(), 4);
     let records = read_all(log, &to, 100).await;
     assert_eq!(texts(&records), ["a", "b", "c", "d", "e"]);
     assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
@@ -101,7 +101,9 @@ pub async fn batches_lie_in_the_order_submitted_without_awaiting(log: &SharedLog
         sent.extend(batch);
     }
     for (first, append) in appends.into_iter().rev() {
-        assert_eq!(append.await.unwrap(), i64::try_from(first).unwrap());
+        let appended = append.await.unwrap();
+        let first = i64::try_from(first).unwrap();
+        assert_eq!([0, 1, 2].map(|index| appended.offset(index)), [first, first + 1, first + 2]);
     }
     assert_eq!(texts(&read_all(log, &to, 64).await), sent);
 }
@@ -140,7 +142,7 @@ pub async fn concurrent_appenders_interleave_whole_batches(log: &SharedLog) {
 pub async fn a_dropped_append_is_still_appended(log: &SharedLog) {
     let to = one_partition(log).await;
     drop(log.append(&to, vec![record("dropped")]));
-    assert_eq!(log.append(&to, vec![record("awaited")]).await.unwrap(), 1);
+    assert_eq!(log.append(&to, vec![record("awaited")]).await.unwrap().first(), 1);
     assert_eq!(texts(&read_all(log, &to, 10).await), ["dropped", "awaited"]);
 }
 
@@ -209,7 +211,7 @@ pub async fn a_dropped_wait_of_a_tail_loses_nothing(log: &SharedLog) {
 pub async fn an_acknowledged_record_is_visible_at_once(log: &SharedLog) {
     let to = one_partition(log).await;
     for number in 0..30 {
-        let offset = log.append(&to, vec![record(&number.to_string())]).await.unwrap();
+        let offset = log.append(&to, vec![record(&number.to_string())]).await.unwrap().first();
         assert!(log.bounds(&to).await.unwrap().end > offset);
         assert_eq!(texts(&log.read(&to, offset, 1).await.unwrap()), [number.to_string()]);
     }
@@ -237,7 +239,7 @@ pub async fn a_record_over_the_limit_is_refused_with_its_batch(log: &SharedLog) 
         other => panic!("a record over the limit was answered with {other:?}"),
     }
     let key_bytes = record("").key.len();
-    assert_eq!(log.append(&to, vec![sized(RECORD_BYTES_MAX - key_bytes)]).await.unwrap(), 0);
+    assert_eq!(log.append(&to, vec![sized(RECORD_BYTES_MAX - key_bytes)]).await.unwrap().first(), 0);
     let records = read_all(log, &to, 10).await;
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].value.len(), RECORD_BYTES_MAX - key_bytes);

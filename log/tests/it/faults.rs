@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 use tidewheel_log::file::Disk;
 use tidewheel_log::suite::record;
-use tidewheel_log::{EventLog, FileLog, FileLogOptions, LogError};
+use tidewheel_log::{Appended, EventLog, FileLog, FileLogOptions, LogError};
 
 use crate::common::{all, open, place, small, values};
 
@@ -77,7 +77,7 @@ async fn open_faulty(folder: &TempDir) -> (FileLog, Arc<FaultyDisk>) {
 }
 
 /// Appends, and whether it worked.
-async fn append(log: &FileLog, text: &str) -> Result<i64, LogError> {
+async fn append(log: &FileLog, text: &str) -> Result<Appended, LogError> {
     log.append(&place(), vec![record(text)]).await
 }
 
@@ -97,7 +97,7 @@ async fn a_full_disk_refuses_batches_and_the_log_goes_on_when_there_is_room_agai
     }
     assert_eq!(values(&all(&log, &place()).await), ["first"]);
     disk.full.store(false, Ordering::SeqCst);
-    assert_eq!(append(&log, "second").await.unwrap(), 1);
+    assert_eq!(append(&log, "second").await.unwrap().first(), 1);
     drop(log);
     assert_eq!(values(&all(&open(small(folder.path())).await, &place()).await), ["first", "second"]);
 }
@@ -120,7 +120,7 @@ async fn without_room_for_another_segment_batches_are_refused_until_there_is() {
     assert!(append(&log, "still no room").await.is_err());
     assert_eq!(values(&all(&log, &place()).await), sent);
     disk.no_segments.store(false, Ordering::SeqCst);
-    assert_eq!(append(&log, "room").await.unwrap(), i64::try_from(sent.len()).unwrap());
+    assert_eq!(append(&log, "room").await.unwrap().first(), i64::try_from(sent.len()).unwrap());
     sent.push("room".to_owned());
     drop(log);
     assert_eq!(values(&all(&open(small(folder.path())).await, &place()).await), sent);
@@ -178,7 +178,7 @@ async fn nothing_is_visible_or_acknowledged_before_it_is_synced() {
         let early = tokio::time::timeout(Duration::from_millis(1), tail.next(10)).await;
         assert!(early.is_err(), "a tail saw what was not synced");
         gate.send(()).unwrap();
-        assert_eq!(pending.await.unwrap(), end);
+        assert_eq!(pending.await.unwrap().first(), end);
         assert_eq!(tail.next(10).await.unwrap().len(), 2);
     }
     drop(gate);
@@ -236,7 +236,7 @@ async fn over_the_bounds_of_the_queue_nothing_is_appended() {
     let large = log.append(&place(), vec![record(&"x".repeat(1_800))]);
     assert!(matches!(append(&log, &"y".repeat(500)).await, Err(LogError::Overloaded)));
     large.await.unwrap();
-    assert_eq!(append(&log, "room again").await.unwrap(), 11);
+    assert_eq!(append(&log, "room again").await.unwrap().first(), 11);
     assert_eq!(all(&log, &place()).await.len(), 12);
     drop(gate);
     *disk.gate.lock() = None;

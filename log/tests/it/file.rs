@@ -45,7 +45,7 @@ async fn a_reopened_log_has_everything_and_goes_on() {
         assert_eq!(values(&all(&log, &place()).await), sent);
         for number in 0..30 {
             let text = format!("{round}.{number}");
-            let offset = log.append(&place(), vec![record_at(&text, number)]).await.unwrap();
+            let offset = log.append(&place(), vec![record_at(&text, number)]).await.unwrap().first();
             assert_eq!(offset, i64::try_from(sent.len()).unwrap());
             sent.push(text);
         }

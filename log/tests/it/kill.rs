@@ -51,7 +51,7 @@ fn child_that_writes_until_it_is_killed() {
             }
             for (number, end, append) in appends {
                 let first = append.await.unwrap();
-                assert!(first < end);
+                assert!(first.first() < end);
                 println!("ack {number} {end}");
                 std::io::stdout().flush().unwrap();
             }

@@ -27,11 +27,11 @@ async fn held_batches_are_invisible_until_released() {
     let second = log.append(&to, vec![record("second")]);
     assert_eq!((log.held(), log.bounds(&to).await.unwrap().end), (2, 0));
     log.release(1);
-    assert_eq!(first.await.unwrap(), 0);
+    assert_eq!(first.await.unwrap().first(), 0);
     assert_eq!(log.bounds(&to).await.unwrap().end, 1);
     log.resume();
-    assert_eq!(second.await.unwrap(), 1);
-    assert_eq!(log.append(&to, vec![record("third")]).await.unwrap(), 2);
+    assert_eq!(second.await.unwrap().first(), 1);
+    assert_eq!(log.append(&to, vec![record("third")]).await.unwrap().first(), 2);
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn a_failed_log_keeps_what_it_kept_and_tells_nobody() {
     assert_eq!(tail.next(10).await.unwrap().len(), 1);
     assert!(matches!(tail.next(10).await, Err(LogError::Failed(_))));
     log.revive();
-    assert_eq!(log.append(&to, vec![record("revived")]).await.unwrap(), 1);
+    assert_eq!(log.append(&to, vec![record("revived")]).await.unwrap().first(), 1);
 }
 
 #[tokio::test]
@@ -57,5 +57,5 @@ async fn an_overloaded_log_appends_nothing() {
     log.overload(true);
     assert!(matches!(log.append(&to, vec![record("no")]).await, Err(LogError::Overloaded)));
     log.overload(false);
-    assert_eq!(log.append(&to, vec![record("yes")]).await.unwrap(), 0);
+    assert_eq!(log.append(&to, vec![record("yes")]).await.unwrap().first(), 0);
 }

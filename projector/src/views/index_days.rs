@@ -1,7 +1,7 @@
 //! `index_days`: on which days, and from which log partitions, an index that is bucketed by day has rows. Lets a
 //! list go from day to day without trying empty ones.
 
-use tidewheel_store::{Column, ColumnType, Key, Row, StoreError, TableSchema, Value, Write};
+use tidewheel_store::{Column, ColumnType, Key, Row, Rows, StoreError, TableSchema, Value, Write};
 
 use super::{partition_value, put};
 use crate::columns::{Columns, text};
@@ -18,6 +18,7 @@ pub static TABLE: TableSchema = TableSchema {
     static_columns: &[],
     columns: &[Column::new("applied_offset", ColumnType::Int)],
     bucket_bits: None,
+    rows: Rows::Current,
 };
 
 /// The indexes that are bucketed by day. Texts are persisted.

@@ -5,7 +5,7 @@
 
 use tidewheel_engine::RunHeader;
 use tidewheel_schemas::RunId;
-use tidewheel_store::{Column, ColumnType, Key, Row, StoreError, TableSchema, Value, Write};
+use tidewheel_store::{Column, ColumnType, Key, Row, Rows, StoreError, TableSchema, Value, Write};
 
 use super::{delete, partition_value, put};
 use crate::columns::Columns;
@@ -23,6 +23,7 @@ pub static TABLE: TableSchema = TableSchema {
     static_columns: &[],
     columns: &[Column::new("run_id", ColumnType::Uuid), Column::new("applied_offset", ColumnType::Int)],
     bucket_bits: None,
+    rows: Rows::Index,
 };
 
 /// The buckets that have rows.
@@ -34,6 +35,7 @@ pub static BUCKETS: TableSchema = TableSchema {
     static_columns: &[],
     columns: &[Column::new("applied_offset", ColumnType::Int)],
     bucket_bits: None,
+    rows: Rows::Index,
 };
 
 /// Offsets of starts in a bucket of work that is due now.

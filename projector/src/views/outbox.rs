@@ -2,7 +2,7 @@
 
 use tidewheel_engine::outbox::OutboxEntry;
 use tidewheel_schemas::{OutboxName, RunId};
-use tidewheel_store::{Column, ColumnType, Key, Row, StoreError, TableSchema, Value, Write};
+use tidewheel_store::{Column, ColumnType, Key, Row, Rows, StoreError, TableSchema, Value, Write};
 
 use super::{delete, partition_value, put};
 use crate::columns::{Columns, payload, text};
@@ -23,6 +23,7 @@ pub static TABLE: TableSchema = TableSchema {
         Column::new("payload", ColumnType::Blob),
     ],
     bucket_bits: None,
+    rows: Rows::Index,
 };
 
 /// Offsets of a bucket.

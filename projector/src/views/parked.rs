@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use tidewheel_schemas::RunId;
-use tidewheel_store::{Column, ColumnType, Key, Row, StoreError, TableSchema, Value, Write};
+use tidewheel_store::{Column, ColumnType, Key, Row, Rows, StoreError, TableSchema, Value, Write};
 
 use super::{delete, partition_value, put};
 use crate::columns::{Columns, text};
@@ -17,6 +17,7 @@ pub static TABLE: TableSchema = TableSchema {
     static_columns: &[],
     columns: &[Column::new("parked_at", ColumnType::Int), Column::new("cause", ColumnType::Text)],
     bucket_bits: None,
+    rows: Rows::Current,
 };
 
 /// The cause when the fold parked a run.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::{BufMut, Bytes, BytesMut};
 use tidewheel_engine::{Control, LogInfo};
 use tidewheel_schemas::{EventId, LogId, OutboxName};
-use tidewheel_store::{Column, ColumnType, Row, RowKey, StoreError, TableSchema, Value, Write};
+use tidewheel_store::{Column, ColumnType, Row, RowKey, Rows, StoreError, TableSchema, Value, Write};
 
 use super::open_work::Bucket;
 use super::{partition_value, put};
@@ -36,6 +36,7 @@ pub static TABLE: TableSchema = TableSchema {
         Column::new("outbox_from", ColumnType::Int),
     ],
     bucket_bits: None,
+    rows: Rows::Current,
 };
 
 /// Where the views of a partition stand.

@@ -6,7 +6,7 @@
 
 use tidewheel_engine::{Rejection, Transition, Verdict};
 use tidewheel_schemas::{EventId, RunId};
-use tidewheel_store::{Column, ColumnType, Key, Row, StoreError, TableSchema, Value, Write};
+use tidewheel_store::{Column, ColumnType, Key, Row, Rows, StoreError, TableSchema, Value, Write};
 
 use super::{day_of, partition_value, put};
 use crate::columns::{Columns, text};
@@ -31,7 +31,7 @@ pub static BY_DAY: TableSchema = TableSchema {
     name: "rejections",
     number: 11,
     partition_key: &[
-        Column::new("namespace", ColumnType::Text),
+        Column::new("listed_namespace", ColumnType::Text),
         Column::new("day", ColumnType::Int),
         Column::new("source_partition", ColumnType::Int),
     ],
@@ -39,6 +39,7 @@ pub static BY_DAY: TableSchema = TableSchema {
     static_columns: &[],
     columns: COLUMNS,
     bucket_bits: None,
+    rows: Rows::Final,
 };
 
 /// The same rows by the id of the run or event they are about.
@@ -50,6 +51,7 @@ pub static BY_SUBJECT: TableSchema = TableSchema {
     static_columns: &[],
     columns: COLUMNS,
     bucket_bits: None,
+    rows: Rows::Final,
 };
 
 /// Records without a readable time are bucketed by offset, as days long before any real one.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tidewheel_engine::HistoryEntry;
 use tidewheel_engine::run::Origin;
 use tidewheel_schemas::{EventId, EventType, RunId};
-use tidewheel_store::{Column, ColumnType, Key, Row, RowKey, StoreError, TableSchema, Value, Write};
+use tidewheel_store::{Column, ColumnType, Key, Row, RowKey, Rows, StoreError, TableSchema, Value, Write};
 
 use super::put;
 use crate::columns::{Columns, count, text};
@@ -49,6 +49,7 @@ pub static TABLE: TableSchema = TableSchema {
     ],
     // A short run is one bucket, and a row is found without reading more than its neighbours.
     bucket_bits: Some(6),
+    rows: Rows::Final,
 };
 
 /// Entries of a bucket.

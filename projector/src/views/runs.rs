@@ -10,7 +10,7 @@ use tidewheel_engine::run::digest::PartsDigest;
 use tidewheel_engine::{RunHeader, RunStatus};
 use tidewheel_schemas::{Failure, RunId};
 use tidewheel_store::{
-    Column, ColumnType, Key, ROW_BYTES_MAX, Row, RowKey, StoreError, TableSchema, Value, Write,
+    Column, ColumnType, Key, ROW_BYTES_MAX, Row, RowKey, Rows, StoreError, TableSchema, Value, Write,
 };
 
 use crate::columns::{Columns, count, maybe_int, maybe_text, shown, text};
@@ -64,6 +64,7 @@ pub static TABLE: TableSchema = TableSchema {
         Column::new("payload", ColumnType::Blob),
     ],
     bucket_bits: None,
+    rows: Rows::Current,
 };
 
 /// A header as stored: all but the published state.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use tidewheel_engine::{RunHeader, RunStatus};
 use tidewheel_schemas::RunId;
-use tidewheel_store::{Column, ColumnType, Key, Row, StoreError, TableSchema, Value};
+use tidewheel_store::{Column, ColumnType, Key, Row, Rows, StoreError, TableSchema, Value};
 
 use super::{day_of, partition_value};
 use crate::columns::{Columns, text};
@@ -40,6 +40,7 @@ const fn index(
         static_columns: &[],
         columns: COLUMNS,
         bucket_bits,
+        rows: Rows::Index,
     }
 }
 

@@ -113,6 +113,7 @@ pub async fn unfit_rows_are_refused_and_nothing_is_written(store: &dyn StateStor
             ..entry("a", 1, 1, "n", 8, true)
         },
         blob(ROW_BYTES_MAX + 1),
+        entry("", 1, 1, "n", 8, true),
     ];
     for write in unfit {
         let table = write.table.name;

@@ -30,9 +30,14 @@ pub async fn static_rows_stand_apart(store: &dyn StateStore) {
         assert_eq!(page.rows.len(), 1);
         assert!(page.rows[0].key.clustering.is_some() && page.next.is_none());
     }
-    let statics: Vec<bool> =
-        dump(store, GENERATION, &ENTITY).await.iter().map(|row| row.key.clustering.is_none()).collect();
-    assert_eq!(statics, [true, false, true]);
+    let rows = dump(store, GENERATION, &ENTITY).await;
+    let statics = rows.iter().filter(|row| row.key.clustering.is_none()).count();
+    assert_eq!((rows.len(), statics), (3, 2));
+    let places: Vec<usize> = [header(1, 0, None).key, part(1, -1, 0, None).key]
+        .iter()
+        .filter_map(|key| rows.iter().position(|row| row.key == *key))
+        .collect();
+    assert!(places.len() == 2 && places[0] < places[1], "the static row comes before its partition's rows");
     store.write(GENERATION, &set(vec![header(1, 16, None)])).await.expect("delete");
     assert_eq!(dump(store, GENERATION, &ENTITY).await.len(), 2, "deleting the static row leaves the parts");
 }
@@ -40,7 +45,7 @@ pub async fn static_rows_stand_apart(store: &dyn StateStore) {
 /// Bounds take key prefixes: from inclusive, to exclusive, in the table's order, forward and reversed.
 pub async fn ranges_take_prefixes(store: &dyn StateStore) {
     store.create_tables(GENERATION, &[&INDEX]).await.expect("create");
-    let mut writes = vec![entry("other", 2, 2, "x", 8, true), entry("", 2, 2, "y", 8, true)];
+    let mut writes = vec![entry("other", 2, 2, "x", 8, true), entry("bucke", 2, 2, "y", 8, true)];
     for day in 1..=3 {
         for offset in 1..=2 {
             writes.extend(["", "a", "b"].map(|name| entry("bucket", day, offset, name, 8, true)));
@@ -153,7 +158,7 @@ pub async fn a_whole_table_lists_every_row_once(store: &dyn StateStore) {
     store.write(GENERATION, &set(writes)).await.expect("write");
     for limit in [1, 2, 7, 79, 80, 81] {
         let mut scan = everything(limit);
-        let mut read = Vec::new();
+        let mut read: Vec<RowKey> = Vec::new();
         loop {
             let page = store.scan(GENERATION, &ENTITY, &scan).await.expect("scan");
             assert!(page.rows.len() == limit || page.next.is_none());
@@ -163,6 +168,11 @@ pub async fn a_whole_table_lists_every_row_once(store: &dyn StateStore) {
                 None => break,
             }
         }
+        let together = read.chunk_by(|left, right| left.partition == right.partition);
+        assert!(together.clone().all(|rows| rows.is_sorted()), "limit {limit}");
+        assert_eq!(together.count(), 20, "limit {limit}");
+        // The order of partitions is the store's own.
+        read.sort();
         assert_eq!(read, expected, "limit {limit}");
     }
 }

@@ -1,6 +1,6 @@
 //! The tables the suite writes, and rows of them.
 
-use crate::{Column, ColumnType, RowKey, TableSchema, Value, Write};
+use crate::{Column, ColumnType, RowKey, Rows, TableSchema, Value, Write};
 
 /// An entity: a header in static columns, parts in clustering rows.
 pub static ENTITY: TableSchema = TableSchema {
@@ -11,6 +11,7 @@ pub static ENTITY: TableSchema = TableSchema {
     static_columns: &[Column::new("version", ColumnType::Int)],
     columns: &[Column::new("body", ColumnType::Text), Column::new("open", ColumnType::Bool)],
     bucket_bits: None,
+    rows: Rows::Current,
 };
 
 /// An index, newest first within a day; in buckets of two days.
@@ -26,6 +27,7 @@ pub static INDEX: TableSchema = TableSchema {
     static_columns: &[],
     columns: &[],
     bucket_bits: Some(1),
+    rows: Rows::Index,
 };
 
 /// One row per partition, with a column of each type.
@@ -43,6 +45,7 @@ pub static PLAIN: TableSchema = TableSchema {
         Column::new("other", ColumnType::Uuid),
     ],
     bucket_bits: None,
+    rows: Rows::Current,
 };
 
 /// [`PLAIN`] before its last three columns were appended.
@@ -70,6 +73,7 @@ pub static EVERY_KEY: TableSchema = TableSchema {
     static_columns: &[],
     columns: &[],
     bucket_bits: None,
+    rows: Rows::Index,
 };
 
 /// A write of a part of an entity.

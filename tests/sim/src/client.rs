@@ -88,9 +88,9 @@ impl Client {
             let most_us = if late { 3_000_000 } else { 5_000 };
             tokio::time::sleep(Duration::from_micros(self.random.below(most_us))).await;
             if !world.strikes(&self.random, Fault::AppendLost, 60) {
-                let Ok(offset) = world.land(WHO, partition, vec![record.clone()]).await else { return };
+                let Ok(appended) = world.land(WHO, partition, vec![record.clone()]).await else { return };
                 if !world.strikes(&self.random, Fault::AckLost, 80) {
-                    world.ledger.acknowledge(Acknowledged { event_id, partition, offset });
+                    world.ledger.acknowledge(Acknowledged { event_id, partition, offset: appended.first() });
                     return;
                 }
             }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tidewheel_engine::Transition;
-use tidewheel_log::{Bounds, EventLog, LogError, MemoryLog, SharedLog};
+use tidewheel_log::{Appended, Bounds, EventLog, LogError, MemoryLog, SharedLog};
 use tidewheel_projector::Projector;
 use tidewheel_schemas::{NewRecord, Record, Topic, TopicPartition};
 use tidewheel_store::{Generation, MemoryStore, SharedStore};
@@ -121,11 +121,16 @@ impl World {
     }
 
     /// Makes records durable now. Never waits.
-    pub async fn land(&self, who: usize, partition: u32, records: Vec<NewRecord>) -> Result<i64, LogError> {
+    pub async fn land(
+        &self,
+        who: usize,
+        partition: u32,
+        records: Vec<NewRecord>,
+    ) -> Result<Appended, LogError> {
         let count = records.len();
         let landed = self.log().append(&self.place(partition), records).await;
-        if let Ok(offset) = landed {
-            self.trace.note(who, "landed", &[i64::from(partition), offset, count as i64]);
+        if let Ok(appended) = &landed {
+            self.trace.note(who, "landed", &[i64::from(partition), appended.first(), count as i64]);
         }
         landed
     }

@@ -82,6 +82,12 @@ const WALLS: &[Wall] = &[
         tests_may: &[],
         reason: "it starts other people's servers and knows nothing of what is kept in them",
     },
+    Wall {
+        folder: "tests/cluster",
+        may: ANY,
+        tests_may: ANY,
+        reason: "it holds every room against real servers, and nobody depends on it",
+    },
     Wall { folder: "tests/tidy", may: &[], tests_may: &[], reason: "it judges the others" },
     Wall { folder: "", may: ANY, tests_may: ANY, reason: "the door knows every room" },
     Wall { folder: "bench", may: ANY, tests_may: ANY, reason: "it measures every room" },

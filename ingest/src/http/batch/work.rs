@@ -11,7 +11,7 @@ use tidewheel_api::body::JSON_BODY_BYTES_MAX;
 use tidewheel_api::waiting::VerdictWaiter;
 use tidewheel_api::{Code, Principal, Problem};
 use tidewheel_engine::Verdict;
-use tidewheel_log::Appending;
+use tidewheel_log::{Appended, Appending};
 use tidewheel_schemas::limit::RECORD_BYTES_MAX;
 use tidewheel_schemas::{Name, NewRecord, RunId};
 use tokio::sync::mpsc;
@@ -44,7 +44,7 @@ pub(super) struct Work {
 /// A line on its way.
 enum Pending {
     Refused(Problem),
-    Appended { run_id: RunId, partition: u32, index: i64, waiter: VerdictWaiter },
+    Appended { run_id: RunId, partition: u32, index: usize, waiter: VerdictWaiter },
 }
 
 /// Lines that were submitted together.
@@ -160,7 +160,7 @@ impl Work {
                     let Prepared { run_id, event_id, partition, record } = prepared;
                     self.ingest.position(partition, 0)?;
                     let batch = records.entry(partition).or_default();
-                    let index = i64::try_from(batch.len()).unwrap_or(i64::MAX);
+                    let index = batch.len();
                     batch.push(record);
                     let waiter = self.ingest.0.waiting.expect(event_id);
                     Ok(Pending::Appended { run_id, partition, index, waiter })
@@ -175,33 +175,44 @@ impl Work {
 
     async fn settle(&self, chunk: Chunk) {
         let (partitions, appends): (Vec<u32>, Vec<Appending>) = chunk.appends.into_iter().unzip();
-        let first: BTreeMap<u32, Result<i64, Problem>> = partitions
+        let outcomes: BTreeMap<u32, Result<Appended, Problem>> = partitions
             .into_iter()
             .zip(join_all(appends).await)
             .map(|(partition, appended)| (partition, appended.map_err(|error| append_failed(&error))))
             .collect();
         let meters = &self.ingest.0.meters;
-        meters.append_failed.increment(first.values().filter(|appended| appended.is_err()).count() as u64);
+        meters.append_failed.increment(outcomes.values().filter(|appended| appended.is_err()).count() as u64);
         meters.append_seconds.record(chunk.began.elapsed());
         let deadline = chunk.began + self.ingest.0.settings.verdict_timeout;
         let mut out = Vec::with_capacity(chunk.lines.len() * 192);
         for (number, pending) in chunk.lines {
             let answer = match pending {
                 Pending::Refused(problem) => LineAnswer::problem(number, problem),
-                Pending::Appended { run_id, partition, index, mut waiter } => match first.get(&partition) {
-                    Some(Ok(offset)) => {
-                        let judged = self.judge(&mut waiter, partition, offset + index, deadline).await;
-                        let (outcome, status, position, problem) = judged;
-                        LineAnswer { line: number, run_id: Some(run_id), outcome, status, position, problem }
+                Pending::Appended { run_id, partition, index, mut waiter } => {
+                    match outcomes.get(&partition) {
+                        Some(Ok(appended)) => {
+                            let offset = appended.offset(index);
+                            let judged = self.judge(&mut waiter, partition, offset, deadline).await;
+                            let (outcome, status, position, problem) = judged;
+                            LineAnswer {
+                                line: number,
+                                run_id: Some(run_id),
+                                outcome,
+                                status,
+                                position,
+                                problem,
+                            }
+                        }
+                        Some(Err(problem)) => LineAnswer {
+                            run_id: Some(run_id),
+                            ..LineAnswer::problem(number, problem.clone())
+                        },
+                        None => LineAnswer::problem(
+                            number,
+                            Problem::new(Code::Internal, "the line was appended nowhere; report this"),
+                        ),
                     }
-                    Some(Err(problem)) => {
-                        LineAnswer { run_id: Some(run_id), ..LineAnswer::problem(number, problem.clone()) }
-                    }
-                    None => LineAnswer::problem(
-                        number,
-                        Problem::new(Code::Internal, "the line was appended nowhere; report this"),
-                    ),
-                },
+                }
             };
             if serde_json::to_writer(&mut out, &answer).is_ok() {
                 out.push(b'\n');

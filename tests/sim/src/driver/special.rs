@@ -154,5 +154,5 @@ async fn raise(world: &World, partition: u32, fold: u32) -> Option<i64> {
     };
     let event = FoldRaised { fold: i32::try_from(fold).ok()? };
     let record = codec::encode(&envelope, &event.into()).ok()?;
-    world.land(0, partition, vec![record]).await.ok()
+    world.land(0, partition, vec![record]).await.ok().map(|appended| appended.first())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use tidewheel_log::{Appending, Bounds, EventLog, LogError, Tail};
+use tidewheel_log::{Appended, Appending, Bounds, EventLog, LogError, Tail};
 use tidewheel_schemas::{EventType, NewRecord, Record, RecordHeaders, Topic, TopicPartition};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ const GIVEN_UP: Duration = Duration::from_secs(30);
 /// A batch on its way.
 pub(super) struct Batch {
     records: Vec<NewRecord>,
-    done: oneshot::Sender<Result<i64, LogError>>,
+    done: oneshot::Sender<Result<Appended, LogError>>,
 }
 
 /// The log through one process's port.
@@ -82,7 +82,7 @@ impl Port {
         &self,
         partition: u32,
         records: Vec<NewRecord>,
-        done: oneshot::Sender<Result<i64, LogError>>,
+        done: oneshot::Sender<Result<Appended, LogError>>,
     ) {
         let world = &self.world;
         if world.strikes(&self.random, Fault::AppendRefused, 4) {

@@ -1,0 +1,227 @@
+//! Values as the cells of statements and results. Whether values fit their table was checked before they come here;
+//! what comes back is believed only as far as its bytes allow.
+
+use bytes::Bytes;
+use compact_str::CompactString;
+use scylla::errors::SerializationError;
+use scylla::serialize::row::{RowSerializationContext, SerializeRow};
+use scylla::serialize::writers::RowWriter;
+
+use super::statement::Statement;
+use crate::{ColumnType, Value, Write};
+
+/// What a null outside a key is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nulls {
+    /// A deleted cell, which hides an older value.
+    Deleted,
+    /// Nothing: no older value can be there, or what hides it is written beside.
+    Unset,
+}
+
+/// A write bound to one of the statements that write.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BoundWrite<'a> {
+    pub(super) statement: Statement,
+    pub(super) write: &'a Write,
+    pub(super) timestamp_us: i64,
+    pub(super) nulls: Nulls,
+}
+
+impl SerializeRow for BoundWrite<'_> {
+    fn serialize(
+        &self,
+        _: &RowSerializationContext<'_>,
+        writer: &mut RowWriter<'_>,
+    ) -> Result<(), SerializationError> {
+        let key = &self.write.key;
+        let is_deletion = matches!(self.statement, Statement::Delete | Statement::DeleteStatic);
+        if is_deletion {
+            push_bytes(writer, &self.timestamp_us.to_be_bytes())?;
+        }
+        for value in key.partition.iter().chain(key.clustering.iter().flatten()) {
+            push(writer, value, self.nulls)?;
+        }
+        if !is_deletion {
+            for value in self.write.columns.iter().flatten() {
+                push(writer, value, self.nulls)?;
+            }
+            push_bytes(writer, &self.timestamp_us.to_be_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// Values bound to a statement that reads.
+#[derive(Debug, Clone)]
+pub(super) struct BoundRead<'a> {
+    pub(super) values: Vec<&'a Value>,
+    /// A token, after the values.
+    pub(super) token: Option<i64>,
+}
+
+impl<'a> BoundRead<'a> {
+    pub(super) fn of(values: impl IntoIterator<Item = &'a Value>) -> Self {
+        Self { values: values.into_iter().collect(), token: None }
+    }
+
+    pub(super) const fn token(token: i64) -> Self {
+        Self { values: Vec::new(), token: Some(token) }
+    }
+}
+
+impl SerializeRow for BoundRead<'_> {
+    fn serialize(
+        &self,
+        _: &RowSerializationContext<'_>,
+        writer: &mut RowWriter<'_>,
+    ) -> Result<(), SerializationError> {
+        for value in &self.values {
+            push(writer, value, Nulls::Deleted)?;
+        }
+        if let Some(token) = self.token {
+            push_bytes(writer, &token.to_be_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.token.is_none()
+    }
+}
+
+fn push(writer: &mut RowWriter<'_>, value: &Value, nulls: Nulls) -> Result<(), SerializationError> {
+    match value {
+        Value::Null => {
+            let cell = writer.make_cell_writer();
+            match nulls {
+                Nulls::Deleted => cell.set_null(),
+                Nulls::Unset => cell.set_unset(),
+            };
+            Ok(())
+        }
+        Value::Bool(value) => push_bytes(writer, &[u8::from(*value)]),
+        Value::Int(value) => push_bytes(writer, &value.to_be_bytes()),
+        Value::Text(value) => push_bytes(writer, value.as_bytes()),
+        Value::Blob(value) => push_bytes(writer, value),
+        Value::Uuid(value) => push_bytes(writer, value),
+    }
+}
+
+fn push_bytes(writer: &mut RowWriter<'_>, bytes: &[u8]) -> Result<(), SerializationError> {
+    writer.make_cell_writer().set_value(bytes).map(drop).map_err(SerializationError::new)
+}
+
+/// Reads a cell; the error says what is wrong with it.
+pub(super) fn read(kind: ColumnType, cell: Option<&[u8]>) -> Result<Value, &'static str> {
+    let Some(bytes) = cell else { return Ok(Value::Null) };
+    Ok(match kind {
+        ColumnType::Bool => match bytes {
+            [0] => Value::Bool(false),
+            [1] => Value::Bool(true),
+            _ => return Err("a boolean that is neither 0 nor 1"),
+        },
+        ColumnType::Int => Value::Int(read_integer(bytes)?),
+        ColumnType::Text => {
+            Value::Text(CompactString::from_utf8(bytes).map_err(|_| "text that is not UTF-8")?)
+        }
+        // A copy: a part of the answer would keep the whole of it in memory.
+        ColumnType::Blob => Value::Blob(Bytes::copy_from_slice(bytes)),
+        ColumnType::Uuid => Value::Uuid(bytes.try_into().map_err(|_| "a UUID that is not 16 bytes")?),
+    })
+}
+
+/// Reads a 64-bit integer.
+pub(super) fn read_integer(bytes: &[u8]) -> Result<i64, &'static str> {
+    bytes.try_into().map(i64::from_be_bytes).map_err(|_| "an integer that is not 8 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::RowKey;
+    use crate::suite::tables::{PLAIN, part};
+
+    const KINDS: [ColumnType; 5] =
+        [ColumnType::Bool, ColumnType::Int, ColumnType::Text, ColumnType::Blob, ColumnType::Uuid];
+
+    fn cells(row: &impl SerializeRow) -> Vec<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        let mut writer = RowWriter::new(&mut bytes);
+        row.serialize(&RowSerializationContext::empty(), &mut writer).expect("cells");
+        let mut rest = bytes.as_slice();
+        let mut out = Vec::new();
+        while let Some((length, after)) = rest.split_first_chunk::<4>() {
+            let length = i32::from_be_bytes(*length);
+            let (cell, after) = after.split_at(usize::try_from(length).unwrap_or(0));
+            out.push((length >= 0).then(|| cell.to_vec()));
+            rest = after;
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn values_are_read_back(
+            flag: bool,
+            count: i64,
+            label in any::<String>(),
+            bytes in any::<Vec<u8>>(),
+            id: [u8; 16],
+            present: [bool; 5],
+        ) {
+            let values = [
+                Value::Bool(flag),
+                Value::Int(count),
+                Value::Text(label.into()),
+                Value::Blob(bytes.into()),
+                Value::Uuid(id),
+            ];
+            let columns: Vec<Value> = values
+                .into_iter()
+                .zip(present)
+                .map(|(value, present)| if present { value } else { Value::Null })
+                .collect();
+            let key = RowKey { partition: vec![Value::Uuid(id)], clustering: Some(vec![]) };
+            let write = Write { table: &PLAIN, key, timestamp_us: -5, columns: Some(columns.clone()) };
+            let bound = BoundWrite {
+                statement: Statement::Put,
+                write: &write,
+                timestamp_us: -5,
+                nulls: Nulls::Unset,
+            };
+            let cells = cells(&bound);
+            prop_assert_eq!(cells.len(), 7);
+            let read: Result<Vec<_>, _> =
+                KINDS.iter().zip(&cells[1..6]).map(|(kind, cell)| read(*kind, cell.as_deref())).collect();
+            prop_assert_eq!(read, Ok(columns));
+            prop_assert_eq!(cells[6].as_deref().map(read_integer), Some(Ok(-5)));
+        }
+
+        #[test]
+        fn any_bytes_are_a_value_or_an_error(bytes in any::<Vec<u8>>(), kind in 0..KINDS.len()) {
+            let _ = read(KINDS[kind], Some(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_deletion_binds_its_timestamp_first() {
+        let write = part(1, 2, 8, None);
+        let bound = BoundWrite {
+            statement: Statement::Delete,
+            write: &write,
+            timestamp_us: 7,
+            nulls: Nulls::Deleted,
+        };
+        let cells = cells(&bound);
+        assert_eq!(cells.len(), 5);
+        assert_eq!(cells[0].as_deref().map(read_integer), Some(Ok(7)));
+        assert_eq!(cells[1].as_deref(), Some(&b"default"[..]));
+    }
+}

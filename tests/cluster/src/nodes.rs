@@ -1,0 +1,274 @@
+//! Processes of a cluster under test: their servers, their configuration, and what can be done to them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tidewheel::config::{Config, Sources};
+use tidewheel::wire::{cql_options, kafka_options};
+use tidewheel_log::{KafkaLog, SharedLog};
+use tidewheel_native::{Cassandra, CassandraOptions, Kafka, KafkaOptions, available_or_skip};
+use tidewheel_schemas::{Topic, TopicFamily};
+use tidewheel_store::{CqlStore, SharedStore};
+use tokio::process::{Child, Command};
+
+/// How long anything may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+/// Partitions of every topic here.
+pub const PARTITIONS: u32 = 4;
+
+static SHARED: OnceLock<Option<Servers>> = OnceLock::new();
+
+/// Kafka and a Cassandra with the datacenters `alpha` and `beta`.
+pub struct Servers {
+    /// The brokers.
+    pub kafka: Kafka,
+    /// The database.
+    pub cassandra: Cassandra,
+}
+
+impl Servers {
+    /// The servers that the tests of this binary share; none, after a line that says why, where there can be none.
+    ///
+    /// # Panics
+    /// When they do not start.
+    pub async fn shared(test: &'static str) -> Option<&'static Self> {
+        let start = move || SHARED.get_or_init(|| Self::start(test, &KafkaOptions::default())).as_ref();
+        tokio::task::spawn_blocking(start).await.expect("the start of servers")
+    }
+
+    /// Servers of a test's own.
+    ///
+    /// # Panics
+    /// When they do not start.
+    pub async fn own(test: &'static str, kafka: KafkaOptions) -> Option<Self> {
+        tokio::task::spawn_blocking(move || Self::start(test, &kafka)).await.expect("the start of servers")
+    }
+
+    fn start(test: &str, options: &KafkaOptions) -> Option<Self> {
+        let toolchain = available_or_skip(test)?;
+        // As Cassandra does it by default, a killed node may forget what it acknowledged within the last ten seconds; other
+        // replicas have it then. Here there is one.
+        let cassandra =
+            CassandraOptions::datacenters(&["alpha", "beta"]).setting("commitlog_disk_access_mode", "mmap");
+        std::thread::scope(|scope| {
+            let kafka = scope.spawn(|| Kafka::start(&toolchain, options).expect("Kafka"));
+            let cassandra = Cassandra::start(&toolchain, &cassandra).expect("Cassandra");
+            Some(Self { kafka: kafka.join().expect("Kafka"), cassandra })
+        })
+    }
+}
+
+/// One cluster of Tidewheel on some servers: its topics and keyspaces are its own.
+pub struct Cluster {
+    folder: TempDir,
+    prefix: String,
+    brokers: String,
+    replicas: usize,
+    databases: Vec<(&'static str, Vec<SocketAddr>)>,
+    urls: Vec<(&'static str, u16)>,
+}
+
+/// A process of a cluster. Killed when dropped.
+pub struct Process {
+    child: Child,
+    id: u32,
+    /// Where it listens, such as `http://127.0.0.1:40123`.
+    pub address: String,
+    /// Its log lines.
+    pub log: PathBuf,
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+impl Cluster {
+    /// A cluster whose names begin with `prefix`, which no other test on these servers uses.
+    ///
+    /// # Panics
+    /// When there is no temporary folder.
+    pub fn new(servers: &Servers, prefix: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let databases = ["alpha", "beta"]
+            .map(|datacenter| (datacenter, servers.cassandra.contact_points(datacenter)))
+            .to_vec();
+        let urls = ["alpha", "beta"].map(|datacenter| (datacenter, free_port())).to_vec();
+        Self {
+            folder,
+            prefix: prefix.to_owned(),
+            brokers: servers.kafka.bootstrap().to_owned(),
+            replicas: servers.kafka.brokers().min(3),
+            databases,
+            urls,
+        }
+    }
+
+    /// Writes the configuration of a process and returns its file. `more` is put before the tables.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn configure(&self, name: &str, datacenter: &str, more: &str) -> PathBuf {
+        let mut text = format!(
+            "prefix = '{}'\ndatacenter = '{datacenter}'\nconfig_datacenter = 'alpha'\npartitions = {PARTITIONS}\n\
+             log_filter = 'warn,tidewheel=info'\n{more}\n\
+             [kafka]\nreplication_factor = {}\n{}\n[database]\nreplication_factor = 1\n",
+            self.prefix,
+            self.replicas,
+            if self.replicas < 3 { "allow = ['allow-single-replica']" } else { "" },
+        );
+        for (label, ((datacenter, addresses), (_, port))) in (1..).zip(self.databases.iter().zip(&self.urls))
+        {
+            let addresses: Vec<_> = addresses.iter().map(|address| format!("'{address}'")).collect();
+            text.push_str(&format!(
+                "[datacenters.{datacenter}]\nlabel = {label}\nbrokers = '{}'\ndatabase = [{}]\n\
+                 url = 'http://127.0.0.1:{port}'\n",
+                self.brokers,
+                addresses.join(", "),
+            ));
+        }
+        let file = self.folder.path().join(format!("{name}.toml"));
+        std::fs::write(&file, text).expect("a configuration file");
+        file
+    }
+
+    /// The address that other datacenters know for one.
+    ///
+    /// # Panics
+    /// When there is no such datacenter.
+    pub fn address_of(&self, datacenter: &str) -> String {
+        let (_, port) = self.urls.iter().find(|(name, _)| *name == datacenter).expect("a datacenter");
+        format!("127.0.0.1:{port}")
+    }
+
+    /// Starts a process and waits until it takes requests.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub async fn start(&self, program: &str, name: &str, datacenter: &str, more: &str) -> Process {
+        let process = self.launch(program, name, datacenter, more, "127.0.0.1:0");
+        process.until_ready().await;
+        process
+    }
+
+    /// Starts a process on an address, without waiting for anything but that it listens there.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn launch(&self, program: &str, name: &str, datacenter: &str, more: &str, listen: &str) -> Process {
+        let file = self.configure(name, datacenter, more);
+        let log = self.folder.path().join(format!("{name}.log"));
+        let stderr = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
+        // A port of its own beforehand: it listens before it is ready, and says where only then.
+        let listen =
+            if listen.ends_with(":0") { format!("127.0.0.1:{}", free_port()) } else { listen.to_owned() };
+        let child = Command::new(program)
+            .args([file.as_os_str(), listen.as_ref()])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a process");
+        let id = child.id().expect("a process that runs");
+        Process { child, id, address: format!("http://{listen}"), log }
+    }
+
+    fn config(&self, datacenter: &str) -> Config {
+        let file = self.configure(&format!("test-{datacenter}"), datacenter, "");
+        Config::load(Sources { file: Some(file), ..Sources::default() }).expect("a configuration")
+    }
+
+    /// The topic of a datacenter's workflow events.
+    pub fn topic(&self, datacenter: &str) -> Topic {
+        let config = self.config(datacenter);
+        TopicFamily::WorkflowEvents.topic(&config.prefix, &config.datacenter)
+    }
+
+    /// The log of a datacenter, as one more process has it.
+    ///
+    /// # Panics
+    /// When it cannot be opened.
+    pub fn log(&self, datacenter: &str) -> SharedLog {
+        Arc::new(KafkaLog::open(kafka_options(&self.config(datacenter)).expect("options")).expect("a log"))
+    }
+
+    /// The store of a datacenter, as one more process has it.
+    ///
+    /// # Panics
+    /// When it cannot be opened.
+    pub async fn store(&self, datacenter: &str) -> SharedStore {
+        let options = cql_options(&self.config(datacenter)).expect("options");
+        Arc::new(CqlStore::connect(options).await.expect("a store"))
+    }
+}
+
+impl Process {
+    /// Waits until it takes requests.
+    ///
+    /// # Panics
+    /// When it ends or does not get there.
+    pub async fn until_ready(&self) {
+        let url = format!("{}/health/ready", self.address);
+        let began = std::time::Instant::now();
+        loop {
+            if let Ok(answer) = reqwest::get(&url).await
+                && answer.status().is_success()
+            {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "not ready: {}", self.last_lines());
+            assert!(Path::new(&format!("/proc/{}", self.id)).exists(), "it ended: {}", self.last_lines());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The end of its log.
+    pub fn last_lines(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(25)..].join("\n")
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.id).expect("a process id")).expect("a process id");
+        kill_process(pid, signal).expect("a process that runs");
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Panics
+    /// When it cannot be ended.
+    pub async fn kill(mut self) {
+        self.child.start_kill().expect("a process that runs");
+        self.child.wait().await.expect("its end");
+    }
+
+    /// SIGTERM; it must end by itself and without an error.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn stop(mut self) {
+        self.signal(Signal::TERM);
+        let ended = self.end().await;
+        assert!(ended.success(), "{ended}: {}", self.last_lines());
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn end(&mut self) -> ExitStatus {
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("its end")
+    }
+}
