@@ -188,6 +188,7 @@ mod tests {
         static_columns: &[Column::new("version", ColumnType::Int)],
         columns: &[Column::new("label", ColumnType::Text), Column::new("open", ColumnType::Bool)],
         rows: Rows::Index,
+        bucket_bits: None,
     };
 
     #[test]

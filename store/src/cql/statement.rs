@@ -160,6 +160,7 @@ mod tests {
         static_columns: &[Column::new("version", ColumnType::Int)],
         columns: &[Column::new("label", ColumnType::Text)],
         rows: Rows::Current,
+        bucket_bits: None,
     };
 
     #[test]
