@@ -187,6 +187,7 @@ mod tests {
         ],
         static_columns: &[Column::new("version", ColumnType::Int)],
         columns: &[Column::new("label", ColumnType::Text), Column::new("open", ColumnType::Bool)],
+        bucket_bits: None,
         rows: Rows::Index,
         bucket_bits: None,
     };

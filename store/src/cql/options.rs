@@ -186,7 +186,7 @@ mod tests {
             ("keyspace", CqlStoreOptions::new(["a"], "dc1", "v".repeat(49))),
             ("replication_factor", CqlStoreOptions { replication_factor: 0, ..good.clone() }),
             ("requests_max", CqlStoreOptions { requests_max: 0, ..good.clone() }),
-            ("user", CqlStoreOptions { user: Some("u".into()), ..good.clone() }),
+            ("user", CqlStoreOptions { user: Some("u".into()), ..good }),
         ];
         for (expected, options) in bad {
             let refused = options.check();

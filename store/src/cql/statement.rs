@@ -159,6 +159,7 @@ mod tests {
         ],
         static_columns: &[Column::new("version", ColumnType::Int)],
         columns: &[Column::new("label", ColumnType::Text)],
+        bucket_bits: None,
         rows: Rows::Current,
         bucket_bits: None,
     };
