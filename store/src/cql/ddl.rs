@@ -189,7 +189,6 @@ mod tests {
         columns: &[Column::new("label", ColumnType::Text), Column::new("open", ColumnType::Bool)],
         bucket_bits: None,
         rows: Rows::Index,
-        bucket_bits: None,
     };
 
     #[test]

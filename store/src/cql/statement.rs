@@ -161,7 +161,6 @@ mod tests {
         columns: &[Column::new("label", ColumnType::Text)],
         bucket_bits: None,
         rows: Rows::Current,
-        bucket_bits: None,
     };
 
     #[test]
