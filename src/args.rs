@@ -1,5 +1,6 @@
 //! The command line. What each command does is in `commands`.
 
+mod access;
 mod bench;
 mod operate;
 
@@ -10,6 +11,10 @@ use clap::{Args, Parser, Subcommand};
 use tidewheel::config::{Layer, Sources};
 use tidewheel_schemas::{Name, RunId};
 
+pub use self::access::{
+    AccessArguments, BootstrapArguments, CreateNamespaceArguments, CreateTokenArguments, ListTokensArguments,
+    NamespaceCommand, RevokeTokenArguments, RotateTokenArguments, TokenCommand,
+};
 pub use self::bench::{
     BenchCommand, KillArguments, LoadArguments, RebuildArguments, ScaleArguments, TimersArguments,
 };
@@ -43,6 +48,12 @@ pub enum Command {
     Check(CheckArguments),
     /// Show partitions, their leaders and how far the views are behind the log, of one process or of a cluster.
     Status(StatusArguments),
+    /// Create, list, rotate and revoke access tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Create and list namespaces.
+    #[command(subcommand)]
+    Namespace(NamespaceCommand),
     /// Ask whether a server is ready; for the health check of a container.
     Health(ServerArguments),
     /// Show the schemas of the records in the log.
@@ -62,7 +73,8 @@ pub struct ConfigArguments {
     /// Folder of the log and the views [default: .tidewheel].
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
-    /// Address of the HTTP API, on loopback; port 0 takes a free one [default: 127.0.0.1:7400].
+    /// Address of the HTTP API, on loopback unless tokens are required; port 0 takes a free one
+    /// [default: 127.0.0.1:7400].
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
     /// Keep everything in memory and nothing on disk.
@@ -148,6 +160,8 @@ pub struct ServerArguments {
     /// Print the server's JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub access: AccessArguments,
 }
 
 /// A server and one of its namespaces.

@@ -3,11 +3,15 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::Value;
 
+use crate::args::{AccessArguments, ServerArguments};
 use crate::failure::Failure;
 
+/// The variable that holds the access token, unless a file is named.
+const TOKEN_VARIABLE: &str = "TIDEWHEEL_TOKEN";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than any wait a server grants.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(6 * 60);
@@ -38,8 +42,30 @@ impl Answer {
 }
 
 impl Client {
-    /// A client of `server`, such as `http://127.0.0.1:7400`. Does not connect yet.
+    /// A client of `server`, such as `http://127.0.0.1:7400`, with the token that the command line or the environment
+    /// names. Does not connect yet.
+    pub fn of(server: &str, access: &AccessArguments) -> Result<Self, Failure> {
+        let token = match &access.token_file {
+            Some(path) => Some(
+                std::fs::read_to_string(path)
+                    .map_err(|error| Failure::Usage(format!("--token-file {}: {error}", path.display())))?,
+            ),
+            None => std::env::var(TOKEN_VARIABLE).ok(),
+        };
+        Self::with_token(server, token.as_deref().map(str::trim).filter(|token| !token.is_empty()))
+    }
+
+    /// A client of the server that the command line names, as [`Self::of`].
+    pub fn at(arguments: &ServerArguments) -> Result<Self, Failure> {
+        Self::of(&arguments.server, &arguments.access)
+    }
+
+    /// A client of `server` without a token. Does not connect yet.
     pub fn new(server: &str) -> Result<Self, Failure> {
+        Self::with_token(server, None)
+    }
+
+    fn with_token(server: &str, token: Option<&str>) -> Result<Self, Failure> {
         let wrong = |what: String| {
             Failure::Usage(format!("--server {server}: {what}; give one such as http://127.0.0.1:7400"))
         };
@@ -47,9 +73,19 @@ impl Client {
         if url.scheme() != "http" || url.cannot_be_a_base() {
             return Err(wrong("it must begin with http://".to_owned()));
         }
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+                Failure::Usage("the access token holds characters that no token has".to_owned())
+            })?;
+            // Shown nowhere, not even in debug output.
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
+            .default_headers(headers)
             .no_proxy()
             .build()
             .map_err(|error| Failure::Failed(format!("no HTTP client can be made: {error}")))?;
@@ -198,6 +234,13 @@ mod tests {
     #[test]
     fn an_answer_of_something_else_is_shown_as_it_is() {
         assert_eq!(refused(502, "bad gateway").to_string(), "HTTP 502: bad gateway");
+    }
+
+    #[test]
+    fn a_token_is_in_no_debug_output() {
+        let client = Client::with_token("http://127.0.0.1:1", Some("twk_secret")).unwrap();
+        assert!(!format!("{client:?}").contains("twk_secret"));
+        assert!(matches!(Client::with_token("http://127.0.0.1:1", Some("a\nb")), Err(Failure::Usage(_))));
     }
 
     #[test]

@@ -5,10 +5,12 @@ mod check;
 mod demo;
 mod dev;
 mod health;
+mod namespace;
 mod run;
 mod schemas;
 mod serve;
 mod status;
+mod token;
 
 use crate::args::Command;
 use crate::failure::Failure;
@@ -21,6 +23,8 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::run(&arguments).await,
         Command::Run(command) => run::run(command).await,
         Command::Check(arguments) => check::run(&arguments).await,
+        Command::Token(command) => token::run(command).await,
+        Command::Namespace(command) => namespace::run(command).await,
         Command::Status(arguments) => status::run(&arguments).await,
         Command::Health(arguments) => health::run(&arguments).await,
         Command::Schemas(command) => schemas::run(&command),

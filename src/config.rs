@@ -1,5 +1,6 @@
 //! The one typed configuration: defaults < file < `TIDEWHEEL_*` < flags. Where each layer comes from is in `layers`.
 
+mod access;
 pub mod cluster;
 mod layers;
 
@@ -44,8 +45,11 @@ pub struct Config {
     pub steps_max: usize,
     /// Unfinished runs that may have their workflow in memory at once, a few KiB each; the others wait their turn.
     pub runs_active_max: usize,
-    /// The namespaces that exist.
+    /// The namespaces that exist from the start, beside those that are created.
     pub namespaces: BTreeSet<Name>,
+    /// Whether every request needs an access token; if not said, in a cluster alone. Without, `listen` must be a
+    /// loopback address, and a token that is shown is checked all the same.
+    pub tokens_required: Option<bool>,
     /// What this process does, in a cluster.
     pub roles: BTreeSet<Role>,
     /// Name of this process among those of its datacenter, in a cluster: one that comes back under its name within its
@@ -130,9 +134,9 @@ pub enum ConfigError {
     },
     /// Listening beyond this machine without tokens.
     #[error(
-        "`listen` is {0}, which other machines can reach, and this build has no access tokens yet: anybody could \
-         start and end runs; listen on a loopback address such as 127.0.0.1:7400 and put a proxy that asks who is \
-         there in front of it"
+        "`listen` is {0}, which other machines can reach, but no access tokens are required: anybody could start and \
+         end runs; set `tokens_required = true` (`tidewheel token bootstrap` makes the first token), or listen on a \
+         loopback address such as 127.0.0.1:7400"
     )]
     NotLoopback(SocketAddr),
 }
@@ -159,6 +163,7 @@ impl Default for Config {
             steps_max: 1_024,
             runs_active_max: 100_000,
             namespaces: BTreeSet::from([name("default")]),
+            tokens_required: None,
             roles: BTreeSet::from([Role::Ingest, Role::Engine, Role::Projector]),
             node: None,
             datacenters: BTreeMap::new(),
@@ -190,7 +195,8 @@ impl Config {
     /// Checks what types cannot say. A node that is given a configuration checks it again.
     ///
     /// # Errors
-    /// When a number is out of its range, no namespace exists, or `listen` is not a loopback address.
+    /// When a number is out of its range, no namespace exists, or `listen` is not a loopback address while no tokens are
+    /// required.
     pub fn check(&self) -> Result<(), ConfigError> {
         let invalid = |key: &str, what: String| {
             Err(ConfigError::Invalid { source_name: "configuration".to_owned(), key: key.to_owned(), what })
@@ -219,10 +225,7 @@ impl Config {
             );
         }
         self.check_cluster()?;
-        if !self.listen.ip().is_loopback() {
-            return Err(ConfigError::NotLoopback(self.listen));
-        }
-        Ok(())
+        self.check_access()
     }
 }
 
@@ -236,12 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_other_machines_reach_is_refused() {
-        for listen in ["0.0.0.0:7400", "192.168.0.7:7400", "[::]:7400"] {
-            let listen: SocketAddr = listen.parse().expect(listen);
-            let config = Config { listen, ..Config::default() };
-            assert_eq!(config.check(), Err(ConfigError::NotLoopback(listen)));
-        }
+    fn any_loopback_address_is_accepted() {
         for listen in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:7400"] {
             let config = Config { listen: listen.parse().expect(listen), ..Config::default() };
             assert_eq!(config.check(), Ok(()));

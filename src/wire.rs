@@ -76,19 +76,7 @@ impl WireError {
     }
 }
 
-/// Opens what `config` names: files below its data folder, or memory if it is ephemeral.
-///
-/// # Errors
-/// When another process has the folder open, or its files cannot be read.
-pub fn open(config: &Config) -> Result<Wiring, WireError> {
-    if config.ephemeral {
-        return Ok(Wiring {
-            log: Arc::new(MemoryLog::new()),
-            store: Arc::new(MemoryStore::new()),
-            is_atomic: true,
-            file_log: None,
-        });
-    }
+fn open_file_log(config: &Config) -> Result<Arc<FileLog>, LogError> {
     let mut options = FileLogOptions::new(config.data_dir.join(LOG_FOLDER));
     options.durability = match config.durability {
         Durability::Fsync => tidewheel_log::file::Durability::Fsync,
@@ -105,7 +93,51 @@ pub fn open(config: &Config) -> Result<Wiring, WireError> {
         eprintln!("error: the log failed: {error}; this process ends, start it again");
         std::process::abort();
     }));
-    let file_log = Arc::new(FileLog::open(options)?);
+    Ok(Arc::new(FileLog::open(options)?))
+}
+
+/// A log without its store.
+pub struct OpenLog {
+    /// The log.
+    pub log: SharedLog,
+    file_log: Option<Arc<FileLog>>,
+}
+
+/// Opens the log alone that `config` names. Blocks meanwhile.
+///
+/// # Errors
+/// When another process has the folder open, its files cannot be read, or brokers refuse.
+pub fn open_log(config: &Config) -> Result<OpenLog, WireError> {
+    if config.is_cluster() {
+        return Ok(OpenLog { log: cluster::join_log(config)?, file_log: None });
+    }
+    let file_log = open_file_log(config)?;
+    Ok(OpenLog { log: Arc::clone(&file_log) as SharedLog, file_log: Some(file_log) })
+}
+
+impl OpenLog {
+    /// Writes what was submitted and lets go of the folder. Blocks meanwhile.
+    pub fn close(&self) {
+        if let Some(log) = &self.file_log {
+            log.close();
+        }
+    }
+}
+
+/// Opens what `config` names: files below its data folder, or memory if it is ephemeral.
+///
+/// # Errors
+/// When another process has the folder open, or its files cannot be read.
+pub fn open(config: &Config) -> Result<Wiring, WireError> {
+    if config.ephemeral {
+        return Ok(Wiring {
+            log: Arc::new(MemoryLog::new()),
+            store: Arc::new(MemoryStore::new()),
+            is_atomic: true,
+            file_log: None,
+        });
+    }
+    let file_log = open_file_log(config)?;
     let log: SharedLog = Arc::clone(&file_log) as SharedLog;
     let store = EmbeddedStore::open(&EmbeddedOptions::new(config.data_dir.join(STORE_FOLDER)))?;
     Ok(Wiring { log, store: Arc::new(store), is_atomic: true, file_log: Some(file_log) })

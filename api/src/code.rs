@@ -83,6 +83,15 @@ codes! {
     NotReady = "not_ready", SERVICE_UNAVAILABLE, "The node is not ready";
     LogUnavailable = "log_unavailable", SERVICE_UNAVAILABLE, "The log takes no appends";
     ViewUnavailable = "view_unavailable", SERVICE_UNAVAILABLE, "The views cannot be read";
+    NamespaceExists = "namespace_exists", CONFLICT, "There is such a namespace already";
+    TokenExists = "token_exists", CONFLICT, "There is such a token already";
+    TokenNotFound = "token_not_found", NOT_FOUND, "There is no such token";
+    TokenRevoked = "token_revoked", CONFLICT, "The token was revoked";
+    VersionConflict = "version_conflict", CONFLICT, "It was changed meanwhile";
+    TokenMissing = "token_missing", UNAUTHORIZED, "An access token is needed";
+    TokenRefused = "token_refused", UNAUTHORIZED, "The access token is not valid";
+    Forbidden = "forbidden", FORBIDDEN, "The access token does not allow this";
+    ConfigUnavailable = "config_unavailable", SERVICE_UNAVAILABLE, "The configuration cannot be changed now";
     PositionNotReached = "position_not_reached", GATEWAY_TIMEOUT, "The views have not reached the position";
 }
 
@@ -103,6 +112,11 @@ impl Code {
             Rejection::NotInFold => Self::NotInFold,
             Rejection::RunParked => Self::RunParked,
             Rejection::Void => Self::Void,
+            Rejection::NamespaceExists => Self::NamespaceExists,
+            Rejection::TokenExists => Self::TokenExists,
+            Rejection::TokenNotFound => Self::TokenNotFound,
+            Rejection::TokenRevoked => Self::TokenRevoked,
+            Rejection::VersionConflict => Self::VersionConflict,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Which routes exist is said where they are served (`ingest`, `projector`); what a fact is, in `schemas`.
 
 pub mod answer;
+pub mod auth;
 pub mod body;
 pub mod code;
 pub mod cursor;
@@ -16,9 +17,11 @@ pub mod principal;
 pub mod problem;
 pub mod run;
 pub mod time;
+pub mod token;
 pub mod waiting;
 
 pub use answer::json;
+pub use auth::{Auth, Identity, Role};
 pub use body::{JsonBody, read_body};
 pub use code::Code;
 pub use cursor::Cursor;

@@ -5,29 +5,67 @@ use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts, RawPathParams};
 use http::request::Parts;
+use tidewheel_engine::config::ConfigSnapshot;
 use tidewheel_schemas::{Name, RunId};
+use tokio::sync::watch;
 
+use crate::auth::Identity;
 use crate::code::Code;
 use crate::problem::Problem;
 
-/// The namespaces that exist. Part of the routes' state.
+/// The namespaces that exist: those of the configuration file, and those that were created. Part of the routes' state.
 #[derive(Debug, Clone)]
-pub struct Namespaces(Arc<BTreeSet<Name>>);
+pub struct Namespaces {
+    fixed: Arc<BTreeSet<Name>>,
+    created: Option<watch::Receiver<Arc<ConfigSnapshot>>>,
+}
 
 impl Namespaces {
     /// These namespaces.
     pub fn new(names: impl IntoIterator<Item = Name>) -> Self {
-        Self(Arc::new(names.into_iter().collect()))
+        Self { fixed: Arc::new(names.into_iter().collect()), created: None }
+    }
+
+    /// These, and those that are created.
+    #[must_use]
+    pub fn with_created(self, snapshots: watch::Receiver<Arc<ConfigSnapshot>>) -> Self {
+        Self { created: Some(snapshots), ..self }
     }
 
     /// The namespace of this name, if it exists.
-    pub fn get(&self, name: &str) -> Option<&Name> {
-        self.0.get(name)
+    pub fn get(&self, name: &str) -> Option<Name> {
+        self.fixed.get(name).cloned().or_else(|| {
+            let created = self.created.as_ref()?.borrow();
+            created.namespaces.get_key_value(name).map(|(name, _)| name.clone())
+        })
+    }
+
+    /// Whether the namespace was there from the start.
+    pub fn is_fixed(&self, name: &str) -> bool {
+        self.fixed.contains(name)
     }
 
     /// All of them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Name> {
-        self.0.iter()
+    pub fn all(&self) -> BTreeSet<Name> {
+        let mut names = BTreeSet::clone(&self.fixed);
+        if let Some(created) = &self.created {
+            names.extend(created.borrow().namespaces.keys().cloned());
+        }
+        names
+    }
+}
+
+/// Most namespaces a problem lists.
+const KNOWN_MAX: usize = 50;
+
+impl Namespaces {
+    /// The problem of a namespace that does not exist, with those that would do for who asks.
+    pub fn not_found(&self, name: &str, field: &'static str, identity: &Identity) -> Problem {
+        let shown: String = name.chars().take(160).collect();
+        let names = self.all().into_iter().filter(|name| identity.is_in(name)).take(KNOWN_MAX);
+        Problem::new(Code::NamespaceNotFound, format!("there is no namespace `{shown}`; use one of `known`"))
+            .field(field)
+            .known(names.map(|name| name.to_string()).collect())
     }
 }
 
@@ -43,7 +81,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let parameters = path_parameters(parts, state).await?;
-        find_namespace(&parameters, &Namespaces::from_ref(state)).map(Self)
+        find_namespace(parts, &parameters, &Namespaces::from_ref(state)).map(Self)
     }
 }
 
@@ -64,7 +102,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let parameters = path_parameters(parts, state).await?;
-        let namespace = find_namespace(&parameters, &Namespaces::from_ref(state))?;
+        let namespace = find_namespace(parts, &parameters, &Namespaces::from_ref(state))?;
         let run_id = parameter(&parameters, "run_id")?
             .parse()
             .map_err(|error| Problem::new(Code::InvalidParameter, format!("{error}")).field("run_id"))?;
@@ -87,12 +125,15 @@ fn parameter<'a>(parameters: &'a RawPathParams, name: &'static str) -> Result<&'
     })
 }
 
-fn find_namespace(parameters: &RawPathParams, namespaces: &Namespaces) -> Result<Name, Problem> {
+fn find_namespace(
+    parts: &Parts,
+    parameters: &RawPathParams,
+    namespaces: &Namespaces,
+) -> Result<Name, Problem> {
     let name = parameter(parameters, "ns")?;
-    namespaces.get(name).cloned().ok_or_else(|| {
-        let shown: String = name.chars().take(160).collect();
-        Problem::new(Code::NamespaceNotFound, format!("there is no namespace `{shown}`; use one of `known`"))
-            .field("ns")
-            .known(namespaces.iter().map(Name::to_string).collect())
+    let identity = parts.extensions.get::<Identity>();
+    namespaces.get(name).ok_or_else(|| match identity {
+        Some(identity) => namespaces.not_found(name, "ns", identity),
+        None => namespaces.not_found(name, "ns", &Identity::anonymous()),
     })
 }

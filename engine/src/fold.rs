@@ -221,6 +221,9 @@ impl Fold {
                 self.control_event(record.offset, &envelope, &event)
             }
             (Entity::Partition(_), Err(_)) => Applied::nothing(Verdict::Rejected(Rejection::Undecodable)),
+            (Entity::Namespace(_) | Entity::Token(_), _) => {
+                Applied::nothing(Verdict::Rejected(Rejection::NotInFold))
+            }
             (Entity::Run(run_id), Ok((envelope, event))) => self.run_event(*run_id, place, &envelope, event),
             (Entity::Run(run_id), Err(_)) => {
                 // The owner wrote something this build cannot read: applying what follows would be guessing.
@@ -238,7 +241,9 @@ impl Fold {
         if self.control.log.is_none() {
             return match headers.entity {
                 Entity::Partition(number) if number == self.control.partition => Ok(()),
-                Entity::Partition(_) | Entity::Run(_) => Err(Rejection::Void),
+                Entity::Partition(_) | Entity::Run(_) | Entity::Namespace(_) | Entity::Token(_) => {
+                    Err(Rejection::Void)
+                }
             };
         }
         if !registry::allowed(
@@ -251,6 +256,8 @@ impl Fold {
         let here = match &headers.entity {
             Entity::Partition(number) => *number == self.control.partition,
             Entity::Run(run_id) => self.lies_here(record, *run_id),
+            // What is configured has a topic of its own.
+            Entity::Namespace(_) | Entity::Token(_) => false,
         };
         if here || mutation::is(Mutation::PartitionUnchecked) {
             Ok(())

@@ -4,6 +4,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod config;
 pub mod control;
 pub mod fold;
 pub mod outbox;
@@ -13,6 +14,7 @@ pub mod transition;
 pub mod verdict;
 pub mod workflow;
 
+pub use config::CONFIG_FOLD_VERSION;
 pub use control::{Control, LogInfo};
 pub use fold::{FOLD_VERSION, Fold, FoldError};
 pub use run::{HistoryEntry, Run, RunHeader, RunStatus};

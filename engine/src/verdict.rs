@@ -31,6 +31,16 @@ pub enum Rejection {
     NotInFold,
     /// A control record that comes too late or changes nothing: a second `LogCreated`, a lower fold version.
     Void,
+    /// There is a namespace of this name.
+    NamespaceExists,
+    /// There is a token of this id.
+    TokenExists,
+    /// There is no such token.
+    TokenNotFound,
+    /// The token was revoked, which is for ever.
+    TokenRevoked,
+    /// The version the change was decided on is not the one in force.
+    VersionConflict,
 }
 
 impl Rejection {
@@ -49,6 +59,11 @@ impl Rejection {
         Self::WrongAuthor,
         Self::NotInFold,
         Self::Void,
+        Self::NamespaceExists,
+        Self::TokenExists,
+        Self::TokenNotFound,
+        Self::TokenRevoked,
+        Self::VersionConflict,
     ];
 
     /// The stable code, as in the `rejections` view and problem details.
@@ -67,6 +82,11 @@ impl Rejection {
             Self::WrongAuthor => "wrong_author",
             Self::NotInFold => "not_in_fold",
             Self::Void => "void",
+            Self::NamespaceExists => "namespace_exists",
+            Self::TokenExists => "token_exists",
+            Self::TokenNotFound => "token_not_found",
+            Self::TokenRevoked => "token_revoked",
+            Self::VersionConflict => "version_conflict",
         }
     }
 
@@ -92,6 +112,11 @@ impl fmt::Display for Rejection {
             Self::WrongAuthor => "this event type may not be written by this author",
             Self::NotInFold => "the event type or schema is not part of the fold version in force",
             Self::Void => "a control record that changes nothing",
+            Self::NamespaceExists => "there is a namespace of this name already",
+            Self::TokenExists => "there is a token of this id already",
+            Self::TokenNotFound => "there is no such token",
+            Self::TokenRevoked => "the token was revoked, which is for ever; create another",
+            Self::VersionConflict => "it was changed meanwhile; read it again and decide afresh",
         })
     }
 }

@@ -4,15 +4,19 @@ pub mod batch;
 pub mod commands;
 pub mod docs;
 pub mod health;
+pub mod namespaces;
 pub mod runs;
 pub mod schemas;
+mod security;
+pub mod tokens;
 
 use axum::Router;
-use tidewheel_api::fallback;
+use tidewheel_api::{Auth, fallback};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::administration::Administration;
 use crate::state::Ingest;
 
 #[derive(OpenApi)]
@@ -24,6 +28,7 @@ use crate::state::Ingest;
     ),
     tags(
         (name = "runs", description = "Start, read and steer executions of workflows"),
+        (name = "administration", description = "Namespaces and access tokens"),
         (name = "schemas", description = "Read-only Schema Registry, for Confluent's clients"),
         (name = "node", description = "Health and metrics"),
     )
@@ -56,9 +61,35 @@ pub fn node_router(ingest: Ingest) -> OpenApiRouter {
         .with_state(ingest)
 }
 
+/// The routes of namespaces and tokens, described.
+pub fn administration(administration: Administration) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(namespaces::create_namespace, namespaces::list_namespaces))
+        .routes(routes!(namespaces::get_namespace))
+        .routes(routes!(tokens::create_token, tokens::list_tokens))
+        .routes(routes!(tokens::get_token))
+        .routes(routes!(tokens::rotate_token))
+        .routes(routes!(tokens::revoke_token))
+        .with_state(administration)
+}
+
 /// Puts the face together: the routes given, `/openapi.json` and `/docs` describing them, problems for everything else.
+/// Nobody is asked for a token.
 pub fn finish(router: OpenApiRouter) -> Router {
-    let (router, document) = router.split_for_parts();
+    put_together(router, None)
+}
+
+/// As [`finish`], with the guard in front of every route given.
+pub fn finish_guarded(router: OpenApiRouter, auth: Auth) -> Router {
+    put_together(router, Some(auth))
+}
+
+fn put_together(router: OpenApiRouter, auth: Option<Auth>) -> Router {
+    let (mut router, mut document) = router.split_for_parts();
+    security::describe(&mut document);
+    if let Some(auth) = auth {
+        router = router.route_layer(axum::middleware::from_fn_with_state(auth, tidewheel_api::auth::guard));
+    }
     router
         .merge(docs::router(&document))
         .fallback(fallback::not_found)

@@ -2,6 +2,7 @@
 //!
 //! What a record does is decided by the fold; reading views is the projector's.
 
+pub mod administration;
 pub mod command;
 pub mod http;
 pub mod producer;
@@ -10,5 +11,6 @@ pub mod start;
 pub mod state;
 mod submit;
 
+pub use administration::Administration;
 pub use producer::{LogProducer, Producer};
 pub use state::{Ingest, Settings};

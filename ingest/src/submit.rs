@@ -146,7 +146,7 @@ pub(crate) fn refusal(verdict: Verdict, position: Position) -> Option<Problem> {
     }
 }
 
-fn unencodable(error: &EncodeError) -> Problem {
+pub(crate) fn unencodable(error: &EncodeError) -> Problem {
     match error {
         EncodeError::TooLarge { .. } => Problem::new(
             Code::PayloadTooLarge,

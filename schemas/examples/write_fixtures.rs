@@ -8,29 +8,74 @@ use std::path::Path;
 use tidewheel_schemas::event::*;
 use tidewheel_schemas::payload::ContentType;
 use tidewheel_schemas::testing::Fixture;
-use tidewheel_schemas::{Author, Entity, EventId, Failure, LogId, Name, OutboxName, Payload, RunId, codec};
+use tidewheel_schemas::{
+    Author, ConfigEvent, Entity, EventId, Failure, LogId, Name, OutboxName, Payload, RunId, TokenHash,
+    TokenId, codec,
+};
 
 fn main() -> io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/v{}", codec::SCHEMA_ID));
-    std::fs::create_dir_all(&folder)?;
-    for event_type in EventType::ALL {
-        for full in [true, false] {
+    for full in [true, false] {
+        for event_type in EventType::WORKFLOW {
             let (envelope, event) = (envelope(*event_type, full), event(*event_type, full));
-            let path = folder.join(format!("{event_type}.{}.json", if full { "full" } else { "bare" }));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(mut file) => {
-                    serde_json::to_writer_pretty(&mut file, &Fixture::of(&envelope, &event))?;
-                    file.write_all(b"\n")?;
-                    println!("wrote {}", path.display());
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    println!("kept {}: a frozen fixture is never overwritten", path.display());
-                }
-                Err(error) => return Err(error),
-            }
+            write(codec::SCHEMA_ID, *event_type, full, &Fixture::of(&envelope, &event))?;
+        }
+        for event in config_events(full) {
+            let fixture = Fixture::of_config(&config_envelope(&event, full), &event);
+            write(codec::CONFIG_SCHEMA_ID, event.event_type(), full, &fixture)?;
         }
     }
     Ok(())
+}
+
+fn write(schema_id: u32, event_type: EventType, full: bool, fixture: &Fixture) -> io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/v{schema_id}"));
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{event_type}.{}.json", if full { "full" } else { "bare" }));
+    match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Ok(mut file) => {
+            serde_json::to_writer_pretty(&mut file, fixture)?;
+            file.write_all(b"\n")?;
+            println!("wrote {}", path.display());
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            println!("kept {}: a frozen fixture is never overwritten", path.display());
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+fn config_envelope(event: &ConfigEvent, full: bool) -> Envelope {
+    let event_type = event.event_type();
+    let mut envelope = envelope(event_type, full);
+    envelope.entity = match event {
+        ConfigEvent::LogCreated(_) | ConfigEvent::FoldRaised(_) => Entity::Partition(0),
+        ConfigEvent::NamespaceCreated(_) => Entity::Namespace(name("billing")),
+        ConfigEvent::TokenCreated(_) | ConfigEvent::TokenRotated(_) | ConfigEvent::TokenRevoked(_) => {
+            Entity::Token(TokenId::random([event_type as u8; 16]))
+        }
+    };
+    envelope
+}
+
+fn config_events(full: bool) -> Vec<ConfigEvent> {
+    let due_us = 1_767_229_200_123_456;
+    let names = |names: &[&str]| if full { names.iter().copied().map(name).collect() } else { vec![] };
+    let hash = |byte: u8| TokenHash::from_bytes(std::array::from_fn(|index| byte.wrapping_add(index as u8)));
+    vec![
+        LogCreated { log_id: LogId::random([0xed; 16]), epoch_us: due_us, partitions: 1, fold: 1 }.into(),
+        FoldRaised { fold: 2 }.into(),
+        NamespaceCreated { home: name(if full { "frankfurt-1" } else { "local" }) }.into(),
+        TokenCreated {
+            name: name("billing"),
+            hash: hash(0xf0),
+            roles: names(&["operator", "producer"]),
+            namespaces: full.then(|| names(&["billing", "default"])),
+        }
+        .into(),
+        TokenRotated { hash: hash(1), previous_until_us: due_us, expected_version: full.then_some(3) }.into(),
+        TokenRevoked { reason: if full { "it was in a log file" } else { "" }.to_owned() }.into(),
+    ]
 }
 
 fn name(text: &str) -> Name {
@@ -73,7 +118,11 @@ fn envelope(event_type: EventType, full: bool) -> Envelope {
         | EventType::RunStarted
         | EventType::RunCancelRequested
         | EventType::RunTerminated
-        | EventType::RunResumed => {
+        | EventType::RunResumed
+        | EventType::NamespaceCreated
+        | EventType::TokenCreated
+        | EventType::TokenRotated
+        | EventType::TokenRevoked => {
             Author::Ingest { principal: if full { "token:billing" } else { "anonymous" }.into() }
         }
         EventType::OutboxTrimmed
@@ -186,5 +235,9 @@ fn event(event_type: EventType, full: bool) -> Event {
         EventType::RunDiverged => {
             RunDiverged { location: place(), expected: text("step charge-card"), found: text("timer") }.into()
         }
+        EventType::NamespaceCreated
+        | EventType::TokenCreated
+        | EventType::TokenRotated
+        | EventType::TokenRevoked => unreachable!("{event_type} is no event of a workflow"),
     }
 }

@@ -13,7 +13,7 @@ use self::binary::{Input, Wire, write_long, write_natural, write_natural_int, wr
 pub use self::binary::{Malformed, Unencodable};
 use crate::author::{Author, OutboxName};
 use crate::entity::Entity;
-use crate::event::{Envelope, Event, EventType};
+use crate::event::{ConfigEvent, Envelope, Event, EventType};
 use crate::header::Headers;
 use crate::id::EventId;
 use crate::limit::{PRINCIPAL_BYTES_MAX, RECORD_BYTES_MAX};
@@ -23,6 +23,8 @@ use crate::registry;
 
 /// The schema id that [`encode`] writes.
 pub const SCHEMA_ID: u32 = registry::WORKFLOW_EVENT_V1;
+/// The schema id that [`encode_config`] writes.
+pub const CONFIG_SCHEMA_ID: u32 = registry::CONFIG_CHANGE_V1;
 
 const MAGIC: u8 = 0;
 const FRAME_BYTES: usize = 5;
@@ -97,7 +99,7 @@ pub enum DecodeError {
         entity: Entity,
     },
     /// The bytes are not Avro data of the schema.
-    #[error("the value is not a workflow event of schema {SCHEMA_ID}: {0}")]
+    #[error("the value is not Avro data of its schema: {0}")]
     Malformed(#[from] Malformed),
     /// The bytes are not Avro data of an older schema.
     #[error("the value is not a workflow event of schema {schema_id}: {reason}")]
@@ -114,7 +116,24 @@ pub enum DecodeError {
 /// # Errors
 /// When the record would be over the limit, or a field has no place in the schema; see [`EncodeError`].
 pub fn encode(envelope: &Envelope, event: &Event) -> Result<NewRecord, EncodeError> {
-    let event_type = event.event_type();
+    put(envelope, event.event_type(), SCHEMA_ID, event.size_hint(), |out| event.write(out))
+}
+
+/// Encodes an event of the configuration as a record with key and headers.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_config(envelope: &Envelope, event: &ConfigEvent) -> Result<NewRecord, EncodeError> {
+    put(envelope, event.event_type(), CONFIG_SCHEMA_ID, 256, |out| event.write(out))
+}
+
+fn put(
+    envelope: &Envelope,
+    event_type: EventType,
+    schema_id: u32,
+    size_hint: usize,
+    write_event: impl FnOnce(&mut Vec<u8>) -> Result<(), Unencodable>,
+) -> Result<NewRecord, EncodeError> {
     if !event_type.is_about(&envelope.entity) {
         return Err(EncodeError::WrongEntity { event_type, entity: envelope.entity.clone() });
     }
@@ -125,10 +144,11 @@ pub fn encode(envelope: &Envelope, event: &Event) -> Result<NewRecord, EncodeErr
     if author_bytes > PRINCIPAL_BYTES_MAX {
         return Err(EncodeError::AuthorTooLong { bytes: author_bytes });
     }
-    let mut value = Vec::with_capacity(192 + author_bytes + event.size_hint());
+    let mut value = Vec::with_capacity(192 + author_bytes + size_hint);
     value.push(MAGIC);
-    value.extend_from_slice(&SCHEMA_ID.to_be_bytes());
-    write(envelope, event, &mut value).map_err(|source| EncodeError::Unencodable { event_type, source })?;
+    value.extend_from_slice(&schema_id.to_be_bytes());
+    let written = write_envelope(envelope, &mut value).and_then(|()| write_event(&mut value));
+    written.map_err(|source| EncodeError::Unencodable { event_type, source })?;
     let key = envelope.entity.routing_key();
     let bytes = key.len() + value.len();
     if bytes > RECORD_BYTES_MAX {
@@ -139,7 +159,7 @@ pub fn encode(envelope: &Envelope, event: &Event) -> Result<NewRecord, EncodeErr
         entity: envelope.entity.clone(),
         event_id: envelope.event_id,
         recorded_at_us: envelope.recorded_at_us,
-        schema_id: SCHEMA_ID,
+        schema_id,
         author: envelope.author.clone(),
     };
     Ok(NewRecord { key, headers: RecordHeaders::Known(headers), value: value.into() })
@@ -156,21 +176,33 @@ pub fn decode(headers: &Headers, value: &Bytes) -> Result<(Envelope, Event), Dec
     open(headers, value)?.decode()
 }
 
+/// As [`decode`], for a record of the configuration.
+///
+/// # Errors
+/// When the value is not the event that the headers announce; see [`DecodeError`].
+pub fn decode_config(headers: &Headers, value: &Bytes) -> Result<(Envelope, ConfigEvent), DecodeError> {
+    let schema_id = agreed_schema_id(headers, value)?;
+    if schema_id != CONFIG_SCHEMA_ID {
+        return Err(DecodeError::UnknownSchema { schema_id });
+    }
+    let mut head = Head::read(headers, Input::new(value, FRAME_BYTES), ConfigEvent::TYPES)?;
+    let envelope = head.envelope()?;
+    let event = ConfigEvent::read(headers.event_type, &mut head.rest)?;
+    head.end()?;
+    Ok((envelope, event))
+}
+
 /// Reads the envelope alone and checks that it says what the headers say. Allocates nothing for the newest schema.
 ///
 /// # Errors
 /// As [`decode`], except for what is wrong with the event itself.
 pub fn open<'a>(headers: &'a Headers, value: &'a Bytes) -> Result<Opened<'a>, DecodeError> {
-    let schema_id = schema_id(value)?;
-    if schema_id != headers.schema_id {
-        return Err(DecodeError::Disagrees { field: "schema id" });
-    }
-    let (event_type, entity) = (headers.event_type, &headers.entity);
-    if !event_type.is_about(entity) {
-        return Err(DecodeError::WrongEntity { event_type, entity: entity.clone() });
-    }
+    let schema_id = agreed_schema_id(headers, value)?;
     if schema_id == SCHEMA_ID {
-        Opened::read(headers, Input::new(value, FRAME_BYTES))
+        let head = Head::read(headers, Input::new(value, FRAME_BYTES), EventType::WORKFLOW)?;
+        Ok(Opened(Inner::Envelope(head)))
+    } else if schema_id == CONFIG_SCHEMA_ID {
+        Err(DecodeError::UnknownSchema { schema_id })
     } else {
         let whole = older::decode(schema_id, headers, value.get(FRAME_BYTES..).unwrap_or_default())?;
         Ok(Opened(Inner::Whole(Box::new(whole))))
@@ -182,15 +214,32 @@ pub struct Opened<'a>(Inner<'a>);
 
 enum Inner<'a> {
     /// The event is still to be read.
-    Envelope {
-        headers: &'a Headers,
-        namespace: Option<&'a str>,
-        cause: Option<EventId>,
-        traceparent: Option<&'a str>,
-        rest: Input<'a>,
-    },
+    Envelope(Head<'a>),
     /// Of an older schema.
     Whole(Box<(Envelope, Event)>),
+}
+
+/// An envelope that agrees with its headers, and what follows it.
+struct Head<'a> {
+    headers: &'a Headers,
+    namespace: Option<&'a str>,
+    cause: Option<EventId>,
+    traceparent: Option<&'a str>,
+    rest: Input<'a>,
+}
+
+/// The schema id in the framing, which the headers repeat; the type must fit what the record is about.
+fn agreed_schema_id(headers: &Headers, value: &Bytes) -> Result<u32, DecodeError> {
+    let schema_id = schema_id(value)?;
+    if schema_id != headers.schema_id {
+        return Err(DecodeError::Disagrees { field: "schema id" });
+    }
+    let (event_type, entity) = (headers.event_type, &headers.entity);
+    if event_type.is_about(entity) {
+        Ok(schema_id)
+    } else {
+        Err(DecodeError::WrongEntity { event_type, entity: entity.clone() })
+    }
 }
 
 /// The schema id in the framing of `value`.
@@ -207,26 +256,27 @@ pub fn schema_id(value: &Bytes) -> Result<u32, DecodeError> {
     }
 }
 
-fn write(envelope: &Envelope, event: &Event, out: &mut Vec<u8>) -> Result<(), Unencodable> {
+fn write_envelope(envelope: &Envelope, out: &mut Vec<u8>) -> Result<(), Unencodable> {
     envelope.event_id.write(out)?;
     write_slice(envelope.entity.kind().as_bytes(), out);
     match &envelope.entity {
         Entity::Partition(number) => write_slice(number.to_string().as_bytes(), out),
         Entity::Run(run_id) => write_slice(&run_id.to_text(), out),
+        Entity::Namespace(name) => name.write(out)?,
+        Entity::Token(token_id) => write_slice(token_id.to_string().as_bytes(), out),
     }
     envelope.namespace.write(out)?;
     envelope.recorded_at_us.write(out)?;
     envelope.cause.write(out)?;
     envelope.traceparent.write(out)?;
-    write_author(&envelope.author, out)?;
-    event.write(out)
+    write_author(&envelope.author, out)
 }
 
 impl<'a> Opened<'a> {
     /// The namespace as written. Whether it is a valid name is checked by [`Self::decode`].
     pub fn namespace(&self) -> Option<&str> {
         match &self.0 {
-            Inner::Envelope { namespace, .. } => *namespace,
+            Inner::Envelope(head) => head.namespace,
             Inner::Whole(whole) => whole.0.namespace.as_deref(),
         }
     }
@@ -236,30 +286,41 @@ impl<'a> Opened<'a> {
     /// # Errors
     /// When the event is not the one that the headers announce; see [`DecodeError`].
     pub fn decode(self) -> Result<(Envelope, Event), DecodeError> {
-        let (headers, namespace, cause, traceparent, mut rest) = match self.0 {
-            Inner::Envelope { headers, namespace, cause, traceparent, rest } => {
-                (headers, namespace, cause, traceparent, rest)
-            }
+        let mut head = match self.0 {
+            Inner::Envelope(head) => head,
             Inner::Whole(whole) => return Ok(*whole),
         };
-        let invalid = |_| rest.malformed("a name breaks the rule of names");
-        let envelope = Envelope {
-            event_id: headers.event_id,
-            entity: headers.entity.clone(),
-            namespace: namespace.map(Name::new).transpose().map_err(invalid)?,
-            recorded_at_us: headers.recorded_at_us,
-            cause,
-            traceparent: traceparent.map(str::to_owned),
-            author: headers.author.clone(),
-        };
-        let event = Event::read(headers.event_type, &mut rest)?;
-        if !rest.is_at_end() {
-            return Err(rest.malformed("there is more after the event").into());
-        }
+        let envelope = head.envelope()?;
+        let event = Event::read(head.headers.event_type, &mut head.rest)?;
+        head.end()?;
         Ok((envelope, event))
     }
+}
 
-    fn read(headers: &'a Headers, mut input: Input<'a>) -> Result<Self, DecodeError> {
+impl<'a> Head<'a> {
+    fn envelope(&self) -> Result<Envelope, DecodeError> {
+        let headers = self.headers;
+        let invalid = |_| self.rest.malformed("a name breaks the rule of names");
+        Ok(Envelope {
+            event_id: headers.event_id,
+            entity: headers.entity.clone(),
+            namespace: self.namespace.map(Name::new).transpose().map_err(invalid)?,
+            recorded_at_us: headers.recorded_at_us,
+            cause: self.cause,
+            traceparent: self.traceparent.map(str::to_owned),
+            author: headers.author.clone(),
+        })
+    }
+
+    fn end(&self) -> Result<(), DecodeError> {
+        if self.rest.is_at_end() {
+            Ok(())
+        } else {
+            Err(self.rest.malformed("there is more after the event").into())
+        }
+    }
+
+    fn read(headers: &'a Headers, mut input: Input<'a>, union: &[EventType]) -> Result<Self, DecodeError> {
         let agrees = |same: bool, field| if same { Ok(()) } else { Err(DecodeError::Disagrees { field }) };
         let event_id: EventId = Wire::read(&mut input)?;
         agrees(event_id == headers.event_id, "event id")?;
@@ -268,6 +329,8 @@ impl<'a> Opened<'a> {
         let same_entity = match &headers.entity {
             Entity::Partition(number) => id == number.to_string().as_bytes(),
             Entity::Run(run_id) => id == run_id.to_text(),
+            Entity::Namespace(name) => id == name.as_bytes(),
+            Entity::Token(token_id) => id == token_id.to_string().as_bytes(),
         };
         agrees(same_entity, "entity id")?;
         let namespace = input.maybe_text()?;
@@ -276,10 +339,10 @@ impl<'a> Opened<'a> {
         let traceparent = input.maybe_text()?;
         agrees(read_author_as(&headers.author, &mut input)?, "author")?;
         let branch = input.long()?;
-        let event_type =
-            body::event_type_at(branch).ok_or_else(|| input.malformed("there is no such event type"))?;
+        let event_type = body::event_type_at(branch, union)
+            .ok_or_else(|| input.malformed("there is no such event type"))?;
         agrees(event_type == headers.event_type, "event type")?;
-        Ok(Self(Inner::Envelope { headers, namespace, cause, traceparent, rest: input }))
+        Ok(Self { headers, namespace, cause, traceparent, rest: input })
     }
 }
 
@@ -323,7 +386,7 @@ fn read_author_as(expected: &Author, input: &mut Input<'_>) -> Result<bool, Malf
                 == (*claim, *seq, *seen, *idle)
         }
         (2, Author::Outbox { source, partition, name, predecessor }) => {
-            input.fixed()? == *source.as_bytes()
+            input.fixed::<16>()? == *source.as_bytes()
                 && input.natural_int()? == *partition
                 && OutboxName::read(input)? == *name
                 && Option::<OutboxName>::read(input)? == *predecessor

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
-use crate::id::RunId;
+use crate::id::{RunId, TokenId};
+use crate::name::Name;
 
 /// What a record is about. Text form `<kind>/<id>`; kinds are appended, never reused.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,14 +15,18 @@ pub enum Entity {
     Partition(u32),
     /// One run of a workflow.
     Run(RunId),
+    /// A namespace, by its name.
+    Namespace(Name),
+    /// An access token.
+    Token(TokenId),
 }
 
 impl Entity {
-    /// What decides the partition: the record's key. A run routes by its id's text; control records carry the
-    /// partition's text form and are placed by number, not by hash.
+    /// What decides the partition: the record's key. A run routes by its id's text, what is configured by its text
+    /// form; control records carry the partition's text form and are placed by number, not by hash.
     pub fn routing_key(&self) -> Bytes {
         match self {
-            Self::Partition(_) => Bytes::from(self.to_string()),
+            Self::Partition(_) | Self::Namespace(_) | Self::Token(_) => Bytes::from(self.to_string()),
             Self::Run(run_id) => Bytes::copy_from_slice(&run_id.to_text()),
         }
     }
@@ -30,15 +35,17 @@ impl Entity {
     pub const fn run_id(&self) -> Option<RunId> {
         match self {
             Self::Run(run_id) => Some(*run_id),
-            Self::Partition(_) => None,
+            Self::Partition(_) | Self::Namespace(_) | Self::Token(_) => None,
         }
     }
 
-    /// The word for the kind: `partition` or `run`.
+    /// The word for the kind: `partition`, `run`, `namespace` or `token`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Partition(_) => "partition",
             Self::Run(_) => "run",
+            Self::Namespace(_) => "namespace",
+            Self::Token(_) => "token",
         }
     }
 }
@@ -48,13 +55,15 @@ impl fmt::Display for Entity {
         match self {
             Self::Partition(number) => write!(formatter, "partition/{number}"),
             Self::Run(run_id) => write!(formatter, "run/{run_id}"),
+            Self::Namespace(name) => write!(formatter, "namespace/{name}"),
+            Self::Token(token_id) => write!(formatter, "token/{token_id}"),
         }
     }
 }
 
 /// A text that names no entity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` names no entity: expected run/<uuid> or partition/<number>")]
+#[error("`{0}` names no entity: expected run/<uuid>, partition/<number>, namespace/<name> or token/<uuid>")]
 pub struct ParseEntityError(String);
 
 impl FromStr for Entity {
@@ -66,6 +75,8 @@ impl FromStr for Entity {
         match kind {
             "run" => id.parse().map(Self::Run).map_err(|_| error()),
             "partition" => id.parse().map(Self::Partition).map_err(|_| error()),
+            "namespace" => Name::new(id).map(Self::Namespace).map_err(|_| error()),
+            "token" => id.parse().map(Self::Token).map_err(|_| error()),
             _ => Err(error()),
         }
     }

@@ -1,4 +1,7 @@
 //! Events: the facts themselves. One Rust struct per event type, mirrored by `schemas/avro/<family>/<name>.avsc`.
+//! Those of the configuration are in `config`.
+
+mod config;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +12,8 @@ use crate::entity::Entity;
 use crate::id::{EventId, LogId, RunId};
 use crate::name::Name;
 use crate::payload::{Failure, Payload};
+
+pub use self::config::{ConfigEvent, NamespaceCreated, TokenCreated, TokenRevoked, TokenRotated};
 
 /// Everything about an event but what happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,25 +39,36 @@ pub struct Envelope {
 pub struct Location(pub std::sync::Arc<[u32]>);
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {
+    (
+        workflow { $($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)? }
+        config { $($(#[$config_doc:meta])* $config:ident = $config_text:literal),+ $(,)? }
+    ) => {
         /// The type of an event. The texts are persisted in headers: appended, never reused.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum EventType {
-            $($(#[$doc])* $variant),+
+            $($(#[$doc])* $variant,)+
+            $($(#[$config_doc])* $config,)+
         }
 
         impl EventType {
-            /// Every type this build knows, in the order of the Avro union.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            /// Every type this build knows.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+ $(Self::$config,)+];
+
+            /// The types of workflow events, in the order of the Avro union; they come first in [`Self::ALL`].
+            pub const WORKFLOW: &'static [Self] = &[$(Self::$variant),+];
 
             /// The persisted name.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
+                match self { $(Self::$variant => $text,)+ $(Self::$config => $config_text,)+ }
             }
 
             /// The type with this persisted name.
             pub fn from_text(text: &str) -> Option<Self> {
-                match text { $($text => Some(Self::$variant),)+ _ => None }
+                match text {
+                    $($text => Some(Self::$variant),)+
+                    $($config_text => Some(Self::$config),)+
+                    _ => None,
+                }
             }
         }
 
@@ -82,52 +98,64 @@ macro_rules! events {
 }
 
 events! {
-    /// First record of every partition.
-    LogCreated = "log-created",
-    /// A process claims a partition.
-    PartitionClaimed = "partition-claimed",
-    /// An operator raises the fold version.
-    FoldRaised = "fold-raised",
-    /// Outbox entries that were delivered are forgotten.
-    OutboxTrimmed = "outbox-trimmed",
-    /// A run is asked for.
-    RunStarted = "run-started",
-    /// A signal for a run.
-    RunSignaled = "run-signaled",
-    /// A run is asked to stop, its compensations run.
-    RunCancelRequested = "run-cancel-requested",
-    /// A run is ended at once.
-    RunTerminated = "run-terminated",
-    /// A parked run is to be tried again.
-    RunResumed = "run-resumed",
-    /// A step's result.
-    StepCompleted = "step-completed",
-    /// A step's attempt failed.
-    StepFailed = "step-failed",
-    /// A durable sleep began.
-    TimerStarted = "timer-started",
-    /// A durable sleep ended.
-    TimerFired = "timer-fired",
-    /// The workflow waits for signals.
-    SignalAwaited = "signal-awaited",
-    /// The workflow took signals, or its wait timed out.
-    SignalReceived = "signal-received",
-    /// The workflow's published state changed.
-    RunStateChanged = "run-state-changed",
-    /// The run's tags changed.
-    RunTagged = "run-tagged",
-    /// The workflow signals another run.
-    SignalSent = "signal-sent",
-    /// A requested cancel reached the workflow's code.
-    RunCancelling = "run-cancelling",
-    /// The workflow returned a result.
-    RunCompleted = "run-completed",
-    /// The workflow failed for good.
-    RunFailed = "run-failed",
-    /// The workflow ended after a cancel.
-    RunCancelled = "run-cancelled",
-    /// The workflow's code does not match its history.
-    RunDiverged = "run-diverged",
+    workflow {
+        /// First record of every partition.
+        LogCreated = "log-created",
+        /// A process claims a partition.
+        PartitionClaimed = "partition-claimed",
+        /// An operator raises the fold version.
+        FoldRaised = "fold-raised",
+        /// Outbox entries that were delivered are forgotten.
+        OutboxTrimmed = "outbox-trimmed",
+        /// A run is asked for.
+        RunStarted = "run-started",
+        /// A signal for a run.
+        RunSignaled = "run-signaled",
+        /// A run is asked to stop, its compensations run.
+        RunCancelRequested = "run-cancel-requested",
+        /// A run is ended at once.
+        RunTerminated = "run-terminated",
+        /// A parked run is to be tried again.
+        RunResumed = "run-resumed",
+        /// A step's result.
+        StepCompleted = "step-completed",
+        /// A step's attempt failed.
+        StepFailed = "step-failed",
+        /// A durable sleep began.
+        TimerStarted = "timer-started",
+        /// A durable sleep ended.
+        TimerFired = "timer-fired",
+        /// The workflow waits for signals.
+        SignalAwaited = "signal-awaited",
+        /// The workflow took signals, or its wait timed out.
+        SignalReceived = "signal-received",
+        /// The workflow's published state changed.
+        RunStateChanged = "run-state-changed",
+        /// The run's tags changed.
+        RunTagged = "run-tagged",
+        /// The workflow signals another run.
+        SignalSent = "signal-sent",
+        /// A requested cancel reached the workflow's code.
+        RunCancelling = "run-cancelling",
+        /// The workflow returned a result.
+        RunCompleted = "run-completed",
+        /// The workflow failed for good.
+        RunFailed = "run-failed",
+        /// The workflow ended after a cancel.
+        RunCancelled = "run-cancelled",
+        /// The workflow's code does not match its history.
+        RunDiverged = "run-diverged",
+    }
+    config {
+        /// A namespace begins to exist.
+        NamespaceCreated = "namespace-created",
+        /// An access token begins to be valid.
+        TokenCreated = "token-created",
+        /// A token gets a second secret.
+        TokenRotated = "token-rotated",
+        /// A token is valid no more.
+        TokenRevoked = "token-revoked",
+    }
 }
 
 impl EventType {
@@ -140,8 +168,15 @@ impl EventType {
     pub const fn is_about(self, entity: &Entity) -> bool {
         match entity {
             Entity::Partition(_) => self.is_control(),
-            Entity::Run(_) => !self.is_control(),
+            Entity::Run(_) => !self.is_control() && !self.is_config(),
+            Entity::Namespace(_) => matches!(self, Self::NamespaceCreated),
+            Entity::Token(_) => matches!(self, Self::TokenCreated | Self::TokenRotated | Self::TokenRevoked),
         }
+    }
+
+    /// Whether this is about the configuration: a record of `{prefix}.config.changes` that is no control record.
+    pub const fn is_config(self) -> bool {
+        matches!(self, Self::NamespaceCreated | Self::TokenCreated | Self::TokenRotated | Self::TokenRevoked)
     }
 }
 

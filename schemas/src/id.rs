@@ -1,4 +1,4 @@
-//! Identifiers that are persisted: events, logs and runs. Each is 16 bytes, shown as a hyphenated UUID.
+//! Identifiers that are persisted: events, logs, runs and tokens. Each is 16 bytes, shown as a hyphenated UUID.
 
 use std::fmt;
 use std::str::FromStr;
@@ -81,6 +81,11 @@ uuid_newtype!(
     RunId,
     "run id"
 );
+uuid_newtype!(
+    /// Names one access token for ever. No secret: it is shown in lists, logs and principals.
+    TokenId,
+    "token id"
+);
 
 /// Turns 16 bytes into a UUID of version 8 (custom), variant RFC 9562, keeping the other 122 bits.
 const fn version_8(mut bytes: [u8; 16]) -> [u8; 16] {
@@ -138,6 +143,21 @@ impl LogId {
     /// A fresh log id.
     pub const fn random(random: [u8; 16]) -> Self {
         Self::from_bytes(version_8(random))
+    }
+}
+
+impl TokenId {
+    /// A fresh id.
+    pub const fn random(random: [u8; 16]) -> Self {
+        Self::from_bytes(version_8(random))
+    }
+
+    /// The id every retry of one creation shares, by who asks and the idempotency key given.
+    pub fn idempotent(principal: &str, idempotency_key: &str) -> Self {
+        Self::from_bytes(version_8(hash_16(
+            "tidewheel token idempotent v1",
+            &[principal.as_bytes(), idempotency_key.as_bytes()],
+        )))
     }
 }
 

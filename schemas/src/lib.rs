@@ -21,16 +21,18 @@ pub mod record;
 pub mod registry;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
+pub mod token;
 pub mod topic;
 
 pub use author::{Author, Claim, OutboxName};
-pub use codec::{DecodeError, EncodeError, decode, encode};
+pub use codec::{DecodeError, EncodeError, decode, decode_config, encode, encode_config};
 pub use entity::Entity;
-pub use event::{Envelope, Event, EventType, Location};
+pub use event::{ConfigEvent, Envelope, Event, EventType, Location};
 pub use header::{HeaderError, Headers};
-pub use id::{EventId, LogId, RunId};
+pub use id::{EventId, LogId, RunId, TokenId};
 pub use name::Name;
 pub use payload::{Failure, Payload};
 pub use position::{ParsePositionError, Position};
 pub use record::{NewRecord, Record, RecordHeaders};
+pub use token::TokenHash;
 pub use topic::{Topic, TopicFamily, TopicPartition};

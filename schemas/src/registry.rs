@@ -10,6 +10,9 @@ use crate::topic::{Topic, TopicFamily};
 /// Id of the first schema of `{prefix}.{dc}.workflow.events`.
 pub const WORKFLOW_EVENT_V1: u32 = 1;
 
+/// Id of the first schema of `{prefix}.config.changes`.
+pub const CONFIG_CHANGE_V1: u32 = 2;
+
 /// A schema that records were written with. Ids and texts never change and are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReleasedSchema {
@@ -24,15 +27,26 @@ pub struct ReleasedSchema {
 }
 
 /// Every released schema in the order of ids. A new one is appended, frozen in `schemas/fixtures/v<id>/`.
-const RELEASED: &[ReleasedSchema] = &[ReleasedSchema {
-    id: WORKFLOW_EVENT_V1,
-    family: TopicFamily::WorkflowEvents,
-    version: 1,
-    text: include_str!("../fixtures/v1/schema.avsc"),
-}];
+const RELEASED: &[ReleasedSchema] = &[
+    ReleasedSchema {
+        id: WORKFLOW_EVENT_V1,
+        family: TopicFamily::WorkflowEvents,
+        version: 1,
+        text: include_str!("../fixtures/v1/schema.avsc"),
+    },
+    ReleasedSchema {
+        id: CONFIG_CHANGE_V1,
+        family: TopicFamily::ConfigChanges,
+        version: 1,
+        text: include_str!("../fixtures/v2/schema.avsc"),
+    },
+];
 
 /// The newest fold version this build knows.
 pub const FOLD_NEWEST: i32 = 1;
+
+/// The newest fold version of `{prefix}.config.changes` this build knows; it counts apart from that of workflows.
+pub const CONFIG_FOLD_NEWEST: i32 = 1;
 
 /// Every released schema, in the order of ids.
 pub const fn released() -> &'static [ReleasedSchema] {
@@ -104,6 +118,51 @@ const fn in_fold_1(event_type: EventType) -> bool {
         | EventType::RunFailed
         | EventType::RunCancelled
         | EventType::RunDiverged => true,
+        EventType::NamespaceCreated
+        | EventType::TokenCreated
+        | EventType::TokenRotated
+        | EventType::TokenRevoked => false,
+    }
+}
+
+/// As [`allowed`], for `{prefix}.config.changes`.
+pub const fn allowed_in_config(fold: i32, event_type: EventType, schema_id: u32) -> bool {
+    match fold {
+        1 => schema_id == CONFIG_CHANGE_V1 && in_config_fold_1(event_type),
+        _ => false,
+    }
+}
+
+/// Written out, so that a new event type must be placed by whoever adds it.
+const fn in_config_fold_1(event_type: EventType) -> bool {
+    match event_type {
+        EventType::LogCreated
+        | EventType::FoldRaised
+        | EventType::NamespaceCreated
+        | EventType::TokenCreated
+        | EventType::TokenRotated
+        | EventType::TokenRevoked => true,
+        EventType::PartitionClaimed
+        | EventType::OutboxTrimmed
+        | EventType::RunStarted
+        | EventType::RunSignaled
+        | EventType::RunCancelRequested
+        | EventType::RunTerminated
+        | EventType::RunResumed
+        | EventType::StepCompleted
+        | EventType::StepFailed
+        | EventType::TimerStarted
+        | EventType::TimerFired
+        | EventType::SignalAwaited
+        | EventType::SignalReceived
+        | EventType::RunStateChanged
+        | EventType::RunTagged
+        | EventType::SignalSent
+        | EventType::RunCancelling
+        | EventType::RunCompleted
+        | EventType::RunFailed
+        | EventType::RunCancelled
+        | EventType::RunDiverged => false,
     }
 }
 
@@ -134,9 +193,9 @@ mod tests {
     fn subjects_are_named_as_confluent_clients_expect() {
         let (prefix, datacenter) = (Name::new("tidewheel").unwrap(), Name::new("dc1").unwrap());
         let topic = TopicFamily::WorkflowEvents.topic(&prefix, &datacenter);
-        let unreleased = TopicFamily::ConfigChanges.topic(&prefix, &datacenter);
+        let unreleased = TopicFamily::RunnerSignals.topic(&prefix, &datacenter);
         let subjects =
-            subjects([(TopicFamily::WorkflowEvents, &topic), (TopicFamily::ConfigChanges, &unreleased)]);
+            subjects([(TopicFamily::WorkflowEvents, &topic), (TopicFamily::RunnerSignals, &unreleased)]);
         assert_eq!(subjects.len(), 1);
         assert_eq!(subjects[0].0, "tidewheel.dc1.workflow.events-value");
         assert_eq!((subjects[0].1.id, subjects[0].1.version), (1, 1));
@@ -145,10 +204,20 @@ mod tests {
     #[test]
     fn fold_version_1_allows_every_type_of_schema_1_and_no_other_version_is_known() {
         for event_type in EventType::ALL {
-            assert!(allowed(1, *event_type, 1));
+            assert_eq!(allowed(1, *event_type, 1), EventType::WORKFLOW.contains(event_type));
             assert!(!allowed(1, *event_type, 2));
             assert!(!allowed(0, *event_type, 1));
             assert!(!allowed(2, *event_type, 1));
+        }
+    }
+
+    #[test]
+    fn the_configuration_folds_its_own_types_of_its_own_schema() {
+        for event_type in EventType::ALL {
+            let is_of_config = crate::ConfigEvent::TYPES.contains(event_type);
+            assert_eq!(allowed_in_config(1, *event_type, 2), is_of_config);
+            assert!(!allowed_in_config(1, *event_type, 1));
+            assert!(!allowed_in_config(2, *event_type, 2));
         }
     }
 }

@@ -6,6 +6,6 @@ mod json;
 mod strategies;
 
 pub use self::fixture::Fixture;
-pub use self::json::to_json;
+pub use self::json::{config_to_json, to_json};
 pub use self::strategies::*;
-pub use crate::codec::older::{WorkflowEvent, read as read_with_apache_avro};
+pub use crate::codec::older::{ConfigChange, WorkflowEvent, read as read_with_apache_avro};

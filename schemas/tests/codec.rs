@@ -6,7 +6,8 @@ use tidewheel_schemas::event::{FoldRaised, RunCompleted, RunResumed, SignalRecei
 use tidewheel_schemas::testing::*;
 use tidewheel_schemas::{
     Author, DecodeError, EncodeError, Entity, Envelope, Event, EventId, EventType, Headers, Location, LogId,
-    Name, NewRecord, OutboxName, Payload, RecordHeaders, RunId, decode, encode, limit,
+    Name, NewRecord, OutboxName, Payload, RecordHeaders, RunId, decode, decode_config, encode, encode_config,
+    limit,
 };
 
 fn known(record: &NewRecord) -> Headers {
@@ -28,9 +29,35 @@ proptest! {
     }
 
     #[test]
+    fn a_change_of_the_configuration_decodes_to_what_it_was_made_of_and_as_no_workflow_event(
+        (envelope, event) in any_config_envelope_and_event(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let record = encode_config(&envelope, &event).unwrap();
+        let headers = known(&record);
+        prop_assert_eq!(&record.key, &envelope.entity.routing_key());
+        prop_assert!(decode(&headers, &record.value).is_err());
+        let mut mutated = record.value.to_vec();
+        for (at, byte) in changes {
+            let at = at.index(mutated.len());
+            mutated[at] = byte;
+        }
+        let _ = decode_config(&headers, &mutated.into());
+        prop_assert_eq!(decode_config(&headers, &record.value), Ok((envelope, event)));
+    }
+
+    #[test]
+    fn a_workflow_event_is_no_change_of_the_configuration((envelope, event) in any_envelope_and_event()) {
+        let record = encode(&envelope, &event).unwrap();
+        prop_assert!(decode_config(&known(&record), &record.value).is_err());
+    }
+
+    #[test]
     fn any_bytes_give_an_event_or_an_error(headers in any_headers(), avro: Vec<u8>) {
         let value = Bytes::from([&[0, 0, 0, 0, 1], &avro[..]].concat());
         let _ = decode(&Headers { schema_id: 1, ..headers.clone() }, &value);
+        let config = Bytes::from([&[0, 0, 0, 0, 2], &avro[..]].concat());
+        let _ = decode_config(&Headers { schema_id: 2, ..headers.clone() }, &config);
         let _ = decode(&headers, &avro.into());
     }
 

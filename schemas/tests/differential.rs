@@ -6,11 +6,15 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
 use tidewheel_schemas::testing::*;
-use tidewheel_schemas::{EventId, Headers, NewRecord, RecordHeaders, codec, decode, encode, registry};
+use tidewheel_schemas::{
+    EventId, Headers, NewRecord, RecordHeaders, codec, decode, decode_config, encode, encode_config, registry,
+};
 
 const FRAME_BYTES: usize = 5;
 
 thread_local! {
+    static CONFIG: Schema =
+        Schema::parse_str(registry::schema_text(codec::CONFIG_SCHEMA_ID).unwrap()).unwrap();
     static SCHEMA: Schema = Schema::parse_str(text()).unwrap();
     static FAST: serde_avro_fast::Schema = text().parse().unwrap();
 }
@@ -43,8 +47,26 @@ proptest! {
     #[test]
     fn apache_avro_reads_the_same_event((envelope, event) in any_envelope_and_event()) {
         let record = encode(&envelope, &event).unwrap();
-        let theirs = SCHEMA.with(|schema| read_with_apache_avro(schema, &record.value[FRAME_BYTES..])).unwrap();
+        let theirs = SCHEMA.with(|schema| read_with_apache_avro::<WorkflowEvent>(schema, &record.value[FRAME_BYTES..])).unwrap();
         prop_assert_eq!(theirs.into_event(), Ok((envelope, event)));
+    }
+
+    #[test]
+    fn apache_avro_writes_and_reads_the_same_changes_of_the_configuration(
+        (envelope, event) in any_config_envelope_and_event(),
+    ) {
+        let record = encode_config(&envelope, &event).unwrap();
+        let mirror = ConfigChange::try_from((&envelope, &event)).unwrap();
+        let written = CONFIG.with(|schema| {
+            let writer = GenericDatumWriter::builder(schema).human_readable(false).build().unwrap();
+            writer.write_ser_to_vec(&mirror).unwrap()
+        });
+        prop_assert!(record.value[FRAME_BYTES..] == written, "{:?} {:?}", envelope, event);
+        let read = CONFIG
+            .with(|schema| read_with_apache_avro::<ConfigChange>(schema, &record.value[FRAME_BYTES..]))
+            .unwrap();
+        prop_assert_eq!(read.into_event(), Ok((envelope.clone(), event.clone())));
+        prop_assert_eq!(decode_config(&known(&record), &record.value), Ok((envelope, event)));
     }
 
     #[test]
@@ -60,7 +82,7 @@ proptest! {
         }
         let value = Bytes::from(value);
         if let Ok(ours) = decode(&known(&record), &value) {
-            let theirs = SCHEMA.with(|schema| read_with_apache_avro(schema, &value[FRAME_BYTES..])).unwrap();
+            let theirs = SCHEMA.with(|schema| read_with_apache_avro::<WorkflowEvent>(schema, &value[FRAME_BYTES..])).unwrap();
             prop_assert_eq!(theirs.into_event(), Ok(ours));
         }
     }

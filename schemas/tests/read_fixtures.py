@@ -19,16 +19,22 @@ MICROSECOND = datetime.timedelta(microseconds=1)
 IDS = {"event_id", "cause", "log_id", "source", "target"}
 
 
+def spelled(key, item):
+    """The value of one field."""
+    if isinstance(item, bytes) and key in IDS:
+        return str(uuid.UUID(bytes=item))
+    if isinstance(item, bytes) and key == "hash":
+        return item.hex()
+    return plain(item)
+
+
 def plain(value):
     """The value as the fixtures spell it in JSON."""
     if isinstance(value, tuple):
         name, record = value
         return {name.rpartition(".")[2]: plain(record)}
     if isinstance(value, dict):
-        return {
-            key: str(uuid.UUID(bytes=item)) if key in IDS and isinstance(item, bytes) else plain(item)
-            for key, item in value.items()
-        }
+        return {key: spelled(key, item) for key, item in value.items()}
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, datetime.datetime):

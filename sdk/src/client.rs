@@ -5,6 +5,7 @@ mod answer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +46,9 @@ pub enum ClientError {
         /// What happened and what to do.
         detail: String,
     },
+    /// The access token holds characters that no token has.
+    #[error("the access token is none; it begins with twk_")]
+    Token,
     /// The input or payload cannot be written as JSON.
     #[error("the value cannot be written as JSON")]
     Unwritable(#[source] serde_json::Error),
@@ -114,6 +118,19 @@ impl Client {
             "runs",
         ]);
         Ok(Self { http: reqwest::Client::new(), base })
+    }
+
+    /// The same client with an access token, which every request carries.
+    ///
+    /// # Errors
+    /// When the token holds characters that no token has, or no HTTP client can be made.
+    pub fn with_token(self, token: &str) -> Result<Self, ClientError> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
+        // Shown nowhere, not even in debug output.
+        value.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        let http = reqwest::Client::builder().default_headers(headers).build();
+        Ok(Self { http: http.map_err(|source| ClientError::Unreachable { attempts: 0, source })?, ..self })
     }
 
     /// Starts a run, durably. With `wait` the answer comes once the run has ended or the time is up.
@@ -282,4 +299,17 @@ fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Body, ClientError> {
 
 fn milliseconds(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_in_no_debug_output() {
+        let client = Client::new("http://127.0.0.1:1", "default").unwrap().with_token("twk_secret").unwrap();
+        assert!(!format!("{client:?}").contains("twk_secret"));
+        let client = Client::new("http://127.0.0.1:1", "default").unwrap();
+        assert!(matches!(client.with_token("a\nb"), Err(ClientError::Token)));
+    }
 }

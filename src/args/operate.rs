@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use tidewheel::config::{Layer, Sources};
 
+use super::AccessArguments;
+
 /// What to look at, and how to show it.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CheckArguments {
@@ -45,6 +47,8 @@ pub struct StatusArguments {
     /// Print JSON instead of tables.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub access: AccessArguments,
 }
 
 /// Where to write schemas.

@@ -7,7 +7,7 @@ use crate::output::print;
 
 /// Asks once.
 pub async fn run(arguments: &ServerArguments) -> Result<(), Failure> {
-    let answer = Client::new(&arguments.server)?.get("/health/ready", &[]).await?;
+    let answer = Client::at(arguments)?.get("/health/ready", &[]).await?;
     if arguments.json {
         print(&answer.text)?;
     } else {

@@ -33,7 +33,7 @@ fn random_key() -> String {
 }
 
 fn client(at: &NamespaceArguments) -> Result<Client, Failure> {
-    Client::new(&at.server.server)
+    Client::at(&at.server)
 }
 
 fn runs_path(at: &NamespaceArguments) -> String {

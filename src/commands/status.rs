@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tidewheel::config::{Config, Sources};
 
 use self::merge::{Answer, Status};
-use crate::args::StatusArguments;
+use crate::args::{AccessArguments, StatusArguments};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::print;
@@ -17,7 +17,7 @@ const SERVER: &str = "http://127.0.0.1:7400";
 /// Asks everybody once and prints what they say together.
 pub async fn run(arguments: &StatusArguments) -> Result<(), Failure> {
     let servers = servers(arguments)?;
-    let asked = join_all(servers.iter().map(|server| ask(server))).await;
+    let asked = join_all(servers.iter().map(|server| ask(server, &arguments.access))).await;
     // Alone, a server that does not answer is the outcome; among others, it is one of the things to show.
     let asked = match <[_; 1]>::try_from(asked) {
         Ok([only]) => vec![Ok(only?)],
@@ -39,8 +39,8 @@ pub async fn run(arguments: &StatusArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn ask(server: &str) -> Result<merge::Said, Failure> {
-    let answer = Client::new(server)?.get("/v1/status", &[]).await?;
+async fn ask(server: &str, access: &AccessArguments) -> Result<merge::Said, Failure> {
+    let answer = Client::of(server, access)?.get("/v1/status", &[]).await?;
     serde_json::from_str(&answer.text)
         .map_err(|error| Failure::Failed(format!("{server} answers with no status: {error}")))
 }

@@ -18,6 +18,7 @@ const OTHER_VARIABLES: &[&str] = &[
     "TIDEWHEEL_CONFIG",
     "TIDEWHEEL_SERVER",
     "TIDEWHEEL_NAMESPACE",
+    "TIDEWHEEL_TOKEN",
     "TIDEWHEEL_PYTHON",
     "TIDEWHEEL_CLUSTER",
     "TIDEWHEEL_CQL",
@@ -236,6 +237,7 @@ mod tests {
                 .into_iter()
                 .map(|name| tidewheel_schemas::Name::new(name).unwrap())
                 .collect(),
+            tokens_required: Some(true),
             roles: [Role::Ingest, Role::Engine, Role::Projector].into(),
             node: Some(tidewheel_schemas::Name::new("3").unwrap()),
             datacenters: [(
@@ -260,6 +262,7 @@ mod tests {
                     datacenter_label = 7\nprefix = 'p'\ndurability = 'os'\nmax_lag = 8\nsteps_max = 9\n\
                     runs_active_max = 10\n\
                     namespaces = ['a', 'b']\nlog_filter = 'debug'\nlog_format = 'json'\n\
+                    tokens_required = true\n\
                     roles = ['ingest', 'engine', 'projector']\nnode = '3'\nconfig_datacenter = '7'\n\
                     datacenters.7 = { label = 5, brokers = 'b:1', database = ['d:1'], keyspace = 'k' }\n\
                     kafka = { session_timeout_ms = 7000, allow = ['a'] }\n\
@@ -279,6 +282,7 @@ mod tests {
             ("TIDEWHEEL_STEPS_MAX", "9"),
             ("TIDEWHEEL_RUNS_ACTIVE_MAX", "10"),
             ("TIDEWHEEL_NAMESPACES", "a, b"),
+            ("TIDEWHEEL_TOKENS_REQUIRED", "true"),
             ("TIDEWHEEL_LOG_FILTER", "debug"),
             ("TIDEWHEEL_LOG_FORMAT", "json"),
             ("TIDEWHEEL_ROLES", "ingest,engine, projector"),

@@ -6,21 +6,24 @@ use std::time::Duration;
 use axum::Router;
 use futures::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tidewheel_api::{Namespaces, Waiting};
+use tidewheel_api::{Auth, Namespaces, Waiting};
 use tidewheel_engine::workflow::Workflows;
 use tidewheel_ingest::state::VERDICT_TIMEOUT;
-use tidewheel_ingest::{Ingest, LogProducer, Settings};
+use tidewheel_ingest::{Administration, Ingest, LogProducer, Settings};
 use tidewheel_log::{SharedClock, SharedLog, SystemClock};
 use tidewheel_projector::query::status::{Part, PartOf, Process};
 use tidewheel_projector::query::{LogEnd, QueryOptions, Reads};
 use tidewheel_projector::{Projector, ProjectorError, ProjectorOptions};
-use tidewheel_runtime::{CreateError, Duties, Duty, OwnerOptions, OwnerStatus, Owners};
+use tidewheel_runtime::{
+    ConfigOptions, Configuration, CreateError, Duties, Duty, OwnerOptions, OwnerStatus, Owners,
+};
 use tidewheel_schemas::{Topic, TopicFamily, TopicPartition};
 use tidewheel_store::StoreError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::configuration::Followed;
 use super::views::LocalViews;
 use super::watch::Watch;
 use super::{GENERATION, NodeError, duties, role};
@@ -149,6 +152,14 @@ impl Begin {
         let waiting = Waiting::new(config.partitions);
         let names = workflows.names().cloned().collect();
         let stop_owners = CancellationToken::new();
+        let config_topic = TopicFamily::ConfigChanges.topic(&config.prefix, &config.datacenter);
+        let configuration = Configuration::start(ConfigOptions {
+            log: Arc::clone(&wiring.log),
+            topic: config_topic.clone(),
+            process: Arc::clone(&process),
+            clock: SharedClock::clone(&clock),
+            shutdown: stop_owners.clone(),
+        });
         let owners = Owners::start(&OwnerOptions {
             log: Arc::clone(&wiring.log),
             topic: topic.clone(),
@@ -162,9 +173,23 @@ impl Begin {
             duties: duties.clone(),
             shutdown: stop_owners.clone(),
         });
-        let producer =
-            Arc::new(LogProducer::with_clock(Arc::clone(&wiring.log), &topic, config.partitions, clock));
-        let namespaces = Namespaces::new(config.namespaces.iter().cloned());
+        let producer = Arc::new(LogProducer::with_clock(
+            Arc::clone(&wiring.log),
+            &topic,
+            config.partitions,
+            SharedClock::clone(&clock),
+        ));
+        let namespaces =
+            Namespaces::new(config.namespaces.iter().cloned()).with_created(configuration.snapshots());
+        let now = SharedClock::clone(&clock);
+        let auth =
+            Auth::new(config.requires_tokens(), configuration.snapshots(), Arc::new(move || now.now_us()));
+        let administration = Administration::new(
+            Arc::new(Followed { configuration: configuration.clone(), clock }),
+            namespaces.clone(),
+            config.datacenter.clone(),
+            VERDICT_TIMEOUT,
+        );
         let ingest = Ingest::new(
             Arc::clone(&producer) as Arc<dyn tidewheel_ingest::Producer>,
             waiting.clone(),
@@ -172,7 +197,10 @@ impl Begin {
                 namespaces: namespaces.clone(),
                 workflows: Some(names),
                 datacenter: config.label(),
-                topics: vec![(TopicFamily::WorkflowEvents, topic.clone())],
+                topics: vec![
+                    (TopicFamily::WorkflowEvents, topic.clone()),
+                    (TopicFamily::ConfigChanges, config_topic),
+                ],
                 verdict_timeout: VERDICT_TIMEOUT,
                 metrics: recorder,
                 stopping: stop_serving.clone(),
@@ -198,6 +226,7 @@ impl Begin {
         );
         let mut router = if config.roles.contains(&Role::Ingest) {
             tidewheel_ingest::http::router(ingest)
+                .merge(tidewheel_ingest::http::administration(administration))
         } else {
             tidewheel_ingest::http::node_router(ingest)
         };
@@ -206,10 +235,17 @@ impl Begin {
         } else {
             router = router.merge(tidewheel_projector::query::status_router(reads));
         }
-        let watch =
-            Watch::start(&config, Arc::clone(&wiring.log), &topic, projector.clone(), producer, owners);
+        let watch = Watch::start(
+            &config,
+            Arc::clone(&wiring.log),
+            &topic,
+            projector.clone(),
+            producer,
+            owners,
+            configuration,
+        );
         let parts = Parts { wiring, projector, stop_owners, watch, background };
-        (parts, tidewheel_ingest::http::finish(router))
+        (parts, tidewheel_ingest::http::finish_guarded(router, auth))
     }
 }
 

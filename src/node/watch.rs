@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use tidewheel_engine::config::ConfigSnapshot;
 use tidewheel_ingest::LogProducer;
 use tidewheel_log::SharedLog;
 use tidewheel_projector::Projector;
-use tidewheel_runtime::{OwnerStatus, Owners};
+use tidewheel_runtime::{Configuration, OwnerStatus, Owners};
 use tidewheel_schemas::{Topic, TopicPartition};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -31,6 +32,7 @@ pub(super) struct Watch {
     tasks: Vec<JoinHandle<()>>,
     lag: JoinHandle<()>,
     projector: JoinHandle<()>,
+    configuration: JoinHandle<()>,
 }
 
 impl Watch {
@@ -41,6 +43,7 @@ impl Watch {
         projector: Projector,
         producer: Arc<LogProducer>,
         owners: Owners,
+        configuration: Configuration,
     ) -> Self {
         let (sender, standing) = watch::channel(Standing::default());
         let Owners { status, tasks } = owners;
@@ -67,16 +70,21 @@ impl Watch {
             producer,
             followed: vec![false; status.len()],
             owners: status,
+            configuration: configuration.snapshots(),
             is_cluster: config.is_cluster(),
             max_lag: i64::try_from(config.max_lag).unwrap_or(i64::MAX),
         };
         let failing = sender.clone();
+        let failing_configuration = sender.clone();
         Self {
             standing,
             tasks,
             lag: tokio::spawn(lag.watch(sender)),
             projector: tokio::spawn(async move {
                 fail(&failing, role("the projector", projector.failed().await));
+            }),
+            configuration: tokio::spawn(async move {
+                fail(&failing_configuration, role("the configuration", configuration.stopped().await));
             }),
         }
     }
@@ -108,6 +116,7 @@ impl Watch {
         }
         self.lag.abort();
         self.projector.abort();
+        self.configuration.abort();
         let failure = self.standing.borrow().failure.clone();
         failure.map_or(Ok(()), Err)
     }
@@ -127,6 +136,7 @@ struct Lag {
     projector: Projector,
     producer: Arc<LogProducer>,
     owners: Vec<watch::Receiver<OwnerStatus>>,
+    configuration: watch::Receiver<Arc<ConfigSnapshot>>,
     /// By partition, whether it was ever followed to where it ended at the start.
     followed: Vec<bool>,
     is_cluster: bool,
@@ -148,7 +158,8 @@ impl Lag {
     }
 
     async fn look(&mut self, sender: &watch::Sender<Standing>) {
-        let mut ready = true;
+        // Before, nobody's token could be judged.
+        let mut ready = self.configuration.borrow().is_complete;
         let (mut resident_runs, mut steps_in_flight) = (0, 0);
         for ((partition, owner), followed) in (0_u32..).zip(&self.owners).zip(&mut self.followed) {
             let owner = owner.borrow();

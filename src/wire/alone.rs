@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 
+use tidewheel_log::SharedLog;
 use tidewheel_schemas::Topic;
 use tokio::sync::watch;
 
@@ -15,6 +16,14 @@ use crate::config::Config;
 /// Always.
 pub async fn join(_config: &Config) -> Result<Wiring, WireError> {
     std::future::ready(Err(WireError::NotBuilt)).await
+}
+
+/// Refuses.
+///
+/// # Errors
+/// Always.
+pub fn join_log(_config: &Config) -> Result<SharedLog, WireError> {
+    Err(WireError::NotBuilt)
 }
 
 /// There are no groups to join.

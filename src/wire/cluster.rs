@@ -28,6 +28,14 @@ pub async fn join(config: &Config) -> Result<Wiring, WireError> {
     Ok(Wiring { log, store: Arc::new(store), is_atomic: false, file_log: None })
 }
 
+/// Opens the log alone.
+///
+/// # Errors
+/// As [`join`].
+pub fn join_log(config: &Config) -> Result<SharedLog, WireError> {
+    Ok(Arc::new(KafkaLog::open(kafka_options(config)?)?))
+}
+
 /// What the log is told.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! Whole-system tests on the embedded backends: the built binary, its command line and its HTTP API.
 
+mod access;
 mod bench;
 mod commands;
 mod node;

@@ -2,6 +2,7 @@
 //! timers and delivers outboxes. No rule lives here.
 
 mod appends;
+pub mod config;
 pub mod create;
 mod deliver;
 mod duty;
@@ -10,6 +11,7 @@ mod steps;
 pub mod views;
 
 pub use appends::APPENDS_BYTES_MAX;
+pub use config::{ConfigOptions, Configuration};
 pub use create::{CreateError, create_log};
 pub use duty::{Duties, Duty};
 pub use owner::{Owner, OwnerError, OwnerOptions, OwnerStatus, Owners};

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use tidewheel_schemas::{
-    Author, Entity, EventId, EventType, Headers, LogId, NewRecord, OutboxName, RecordHeaders, RunId,
+    Author, Entity, EventId, EventType, Headers, LogId, Name, NewRecord, OutboxName, RecordHeaders, RunId,
+    TokenId,
 };
 
 use super::*;
@@ -33,6 +34,10 @@ fn any_entity() -> impl Strategy<Value = Entity> {
     prop_oneof![
         any::<u32>().prop_map(Entity::Partition),
         any::<[u8; 16]>().prop_map(|id| Entity::Run(RunId::from_bytes(id))),
+        any::<[u8; 16]>().prop_map(|id| Entity::Token(TokenId::from_bytes(id))),
+        "[a-zA-Z0-9._-]{1,128}"
+            .prop_filter_map("a name", |name| Name::new(&name).ok())
+            .prop_map(Entity::Namespace),
     ]
 }
 

@@ -4,7 +4,7 @@
 //! `RecordHeaders::Foreign` with the reason; the record keeps its place.
 
 use tidewheel_schemas::{
-    Author, Entity, EventId, EventType, Headers, LogId, OutboxName, RecordHeaders, RunId,
+    Author, Entity, EventId, EventType, Headers, LogId, Name, OutboxName, RecordHeaders, RunId, TokenId,
 };
 
 use super::bytes::{Input, LastText, Malformed, put_bytes, put_signed, put_varint};
@@ -14,6 +14,8 @@ const KNOWN: u8 = 1;
 
 const ENTITY_PARTITION: u8 = 1;
 const ENTITY_RUN: u8 = 2;
+const ENTITY_NAMESPACE: u8 = 3;
+const ENTITY_TOKEN: u8 = 4;
 
 const AUTHOR_INGEST: u8 = 1;
 const AUTHOR_ENGINE: u8 = 2;
@@ -53,6 +55,14 @@ fn put_known(into: &mut Vec<u8>, headers: &Headers) {
         Entity::Run(run_id) => {
             into.push(ENTITY_RUN);
             into.extend_from_slice(run_id.as_bytes());
+        }
+        Entity::Namespace(name) => {
+            into.push(ENTITY_NAMESPACE);
+            put_bytes(into, name.as_bytes());
+        }
+        Entity::Token(token_id) => {
+            into.push(ENTITY_TOKEN);
+            into.extend_from_slice(token_id.as_bytes());
         }
     }
     match &headers.author {
@@ -128,6 +138,11 @@ fn take_known(input: &mut Input<'_>, texts: &mut LastText) -> Result<Headers, Un
     let entity = match input.byte("entity")? {
         ENTITY_PARTITION => Entity::Partition(input.varint_u32("entity")?),
         ENTITY_RUN => Entity::Run(RunId::from_bytes(input.array("entity")?)),
+        ENTITY_NAMESPACE => {
+            let name = Name::new(input.text("entity")?);
+            Entity::Namespace(name.map_err(|error| Unreadable(error.to_string()))?)
+        }
+        ENTITY_TOKEN => Entity::Token(TokenId::from_bytes(input.array("entity")?)),
         kind => return Err(Unreadable(format!("unknown entity kind {kind}"))),
     };
     let author = match input.byte("author")? {

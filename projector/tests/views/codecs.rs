@@ -22,7 +22,7 @@ fn row(write: Write) -> Row {
 
 fn any_history_entry() -> impl Strategy<Value = HistoryEntry> {
     let types: Vec<_> =
-        EventType::ALL.iter().copied().filter(|event_type| !event_type.is_control()).collect();
+        EventType::WORKFLOW.iter().copied().filter(|event_type| !event_type.is_control()).collect();
     let event = proptest::sample::select(types).prop_flat_map(any_event_of);
     let origin = prop_oneof![
         any::<u64>().prop_map(|ordinal| Origin::External { ordinal }),

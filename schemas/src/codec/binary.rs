@@ -9,6 +9,7 @@ use crate::event::Location;
 use crate::id::{EventId, LogId, RunId};
 use crate::name::Name;
 use crate::payload::{CONTENT_TYPE_JSON, ContentType, Failure, Payload};
+use crate::token::TokenHash;
 
 /// A value that has no place in the schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,7 +120,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    pub(super) fn fixed(&mut self) -> Result<[u8; 16], Malformed> {
+    pub(super) fn fixed<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], Malformed> {
         let (taken, rest) =
             self.rest.split_first_chunk().ok_or_else(|| self.malformed("the value ends early"))?;
         self.rest = rest;
@@ -323,6 +324,21 @@ macro_rules! fixed {
     )+};
 }
 fixed!(EventId, LogId, RunId);
+
+impl Wire for TokenHash {
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {
+        out.extend_from_slice(self.as_bytes());
+        Ok(())
+    }
+
+    fn read(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        input.fixed().map(Self::from_bytes)
+    }
+
+    fn size_hint(&self) -> usize {
+        32
+    }
+}
 
 impl<T: Wire> Wire for Option<T> {
     fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {

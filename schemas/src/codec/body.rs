@@ -4,7 +4,32 @@ use super::binary::{Input, Malformed, Unencodable, Wire, write_long};
 use crate::event::*;
 
 macro_rules! records {
-    ($($record:ident { $($field:ident),* $(,)? })+) => {
+    (
+        workflow { $($record:ident { $($field:ident),* $(,)? })+ }
+        config { $($config:ident { $($config_field:ident),* $(,)? })+ }
+    ) => {
+        records!(wire $($record { $($field),* })+ $($config { $($config_field),* })+);
+
+        impl Event {
+            pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {
+                // Types of workflow events come first and in the order of their union.
+                write_long(self.event_type() as i64, out);
+                match self { $(Self::$record(event) => event.write(out)),+ }
+            }
+
+            pub(super) fn read(event_type: EventType, input: &mut Input<'_>) -> Result<Self, Malformed> {
+                match event_type {
+                    $(EventType::$record => Wire::read(input).map(Self::$record),)+
+                    $(EventType::$config => Err(input.malformed("this event is of another topic")),)+
+                }
+            }
+
+            pub(super) fn size_hint(&self) -> usize {
+                match self { $(Self::$record(event) => event.size_hint()),+ }
+            }
+        }
+    };
+    (wire $($record:ident { $($field:ident),* })+) => {
         $(impl Wire for $record {
             #[allow(unused_variables, clippy::redundant_closure, reason = "one record has no fields")]
             fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {
@@ -21,51 +46,91 @@ macro_rules! records {
                 0 $(+ self.$field.size_hint())*
             }
         })+
-
-        impl Event {
-            pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {
-                write_long(self.event_type() as i64, out);
-                match self { $(Self::$record(event) => event.write(out)),+ }
-            }
-
-            pub(super) fn read(event_type: EventType, input: &mut Input<'_>) -> Result<Self, Malformed> {
-                match event_type { $(EventType::$record => Wire::read(input).map(Self::$record)),+ }
-            }
-
-            pub(super) fn size_hint(&self) -> usize {
-                match self { $(Self::$record(event) => event.size_hint()),+ }
-            }
-        }
     };
 }
 
 records! {
-    LogCreated { log_id, epoch_us, partitions, fold }
-    PartitionClaimed { replaces }
-    FoldRaised { fold }
-    OutboxTrimmed { offset, index }
-    RunStarted { workflow, key, input, tags }
-    RunSignaled { name, payload }
-    RunCancelRequested { reason }
-    RunTerminated { reason }
-    RunResumed {}
-    StepCompleted { location, name, attempt, output }
-    StepFailed { location, name, attempt, failure, retry_at_us }
-    TimerStarted { location, due_us }
-    TimerFired { location }
-    SignalAwaited { location, name, due_us }
-    SignalReceived { location, name, signals }
-    RunStateChanged { location, state }
-    RunTagged { location, tags }
-    SignalSent { location, target, name, payload }
-    RunCancelling { locations }
-    RunCompleted { output }
-    RunFailed { failure }
-    RunCancelled { reason }
-    RunDiverged { location, expected, found }
+    workflow {
+        LogCreated { log_id, epoch_us, partitions, fold }
+        PartitionClaimed { replaces }
+        FoldRaised { fold }
+        OutboxTrimmed { offset, index }
+        RunStarted { workflow, key, input, tags }
+        RunSignaled { name, payload }
+        RunCancelRequested { reason }
+        RunTerminated { reason }
+        RunResumed {}
+        StepCompleted { location, name, attempt, output }
+        StepFailed { location, name, attempt, failure, retry_at_us }
+        TimerStarted { location, due_us }
+        TimerFired { location }
+        SignalAwaited { location, name, due_us }
+        SignalReceived { location, name, signals }
+        RunStateChanged { location, state }
+        RunTagged { location, tags }
+        SignalSent { location, target, name, payload }
+        RunCancelling { locations }
+        RunCompleted { output }
+        RunFailed { failure }
+        RunCancelled { reason }
+        RunDiverged { location, expected, found }
+    }
+    config {
+        NamespaceCreated { home }
+        TokenCreated { name, hash, roles, namespaces }
+        TokenRotated { hash, previous_until_us, expected_version }
+        TokenRevoked { reason }
+    }
 }
 
-/// The event type at a place in the body's union.
-pub(super) fn event_type_at(branch: i64) -> Option<EventType> {
-    usize::try_from(branch).ok().and_then(|index| EventType::ALL.get(index)).copied()
+impl ConfigEvent {
+    pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {
+        let branch = Self::TYPES.iter().position(|event_type| *event_type == self.event_type());
+        write_long(branch.unwrap_or_default() as i64, out);
+        match self {
+            Self::LogCreated(event) => event.write(out),
+            Self::FoldRaised(event) => event.write(out),
+            Self::NamespaceCreated(event) => event.write(out),
+            Self::TokenCreated(event) => event.write(out),
+            Self::TokenRotated(event) => event.write(out),
+            Self::TokenRevoked(event) => event.write(out),
+        }
+    }
+
+    pub(super) fn read(event_type: EventType, input: &mut Input<'_>) -> Result<Self, Malformed> {
+        Ok(match event_type {
+            EventType::LogCreated => Self::LogCreated(Wire::read(input)?),
+            EventType::FoldRaised => Self::FoldRaised(Wire::read(input)?),
+            EventType::NamespaceCreated => Self::NamespaceCreated(Wire::read(input)?),
+            EventType::TokenCreated => Self::TokenCreated(Wire::read(input)?),
+            EventType::TokenRotated => Self::TokenRotated(Wire::read(input)?),
+            EventType::TokenRevoked => Self::TokenRevoked(Wire::read(input)?),
+            EventType::PartitionClaimed
+            | EventType::OutboxTrimmed
+            | EventType::RunStarted
+            | EventType::RunSignaled
+            | EventType::RunCancelRequested
+            | EventType::RunTerminated
+            | EventType::RunResumed
+            | EventType::StepCompleted
+            | EventType::StepFailed
+            | EventType::TimerStarted
+            | EventType::TimerFired
+            | EventType::SignalAwaited
+            | EventType::SignalReceived
+            | EventType::RunStateChanged
+            | EventType::RunTagged
+            | EventType::SignalSent
+            | EventType::RunCancelling
+            | EventType::RunCompleted
+            | EventType::RunFailed
+            | EventType::RunCancelled
+            | EventType::RunDiverged => return Err(input.malformed("this event is of another topic")),
+        })
+    }
+}
+
+/// The event type at a place in the body's union, of which these are the branches.
+pub(super) fn event_type_at(branch: i64, union: &[EventType]) -> Option<EventType> {
+    usize::try_from(branch).ok().and_then(|index| union.get(index)).copied()
 }

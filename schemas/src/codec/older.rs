@@ -9,27 +9,95 @@ use serde::{Deserialize, Serialize};
 use super::DecodeError;
 use crate::author::{Author, OutboxName};
 use crate::entity::Entity;
+#[cfg(any(test, feature = "test-util"))]
+use crate::event::ConfigEvent;
 use crate::event::{Envelope, Event};
 use crate::header::Headers;
 use crate::id::{EventId, LogId};
 use crate::name::Name;
 use crate::registry;
 
-/// The top of the schema. Fields that a later schema adds get `#[serde(default)]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkflowEvent {
-    event_id: EventId,
-    entity_kind: String,
-    entity_id: String,
-    #[serde(default)]
-    namespace: Option<Name>,
-    recorded_at: i64,
-    #[serde(default)]
-    cause: Option<EventId>,
-    #[serde(default)]
-    traceparent: Option<String>,
-    author: AuthorRecord,
-    body: Event,
+macro_rules! top {
+    ($(#[$doc:meta])* $name:ident, $event:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct $name {
+            event_id: EventId,
+            entity_kind: String,
+            entity_id: String,
+            #[serde(default)]
+            namespace: Option<Name>,
+            recorded_at: i64,
+            #[serde(default)]
+            cause: Option<EventId>,
+            #[serde(default)]
+            traceparent: Option<String>,
+            author: AuthorRecord,
+            body: $event,
+        }
+
+        impl $name {
+            /// The same event in today's types.
+            ///
+            /// # Errors
+            /// When a number is out of range or the entity is unknown; the text says which.
+            pub fn into_event(self) -> Result<(Envelope, $event), String> {
+                let entity: Entity = format!("{}/{}", self.entity_kind, self.entity_id)
+                    .parse()
+                    .map_err(|error: crate::entity::ParseEntityError| error.to_string())?;
+                let envelope = Envelope {
+                    event_id: self.event_id,
+                    entity,
+                    namespace: self.namespace,
+                    recorded_at_us: self.recorded_at,
+                    cause: self.cause,
+                    traceparent: self.traceparent,
+                    author: self.author.try_into()?,
+                };
+                Ok((envelope, self.body))
+            }
+        }
+
+        impl TryFrom<(&Envelope, &$event)> for $name {
+            type Error = std::num::TryFromIntError;
+
+            fn try_from((envelope, event): (&Envelope, &$event)) -> Result<Self, Self::Error> {
+                Ok(Self {
+                    event_id: envelope.event_id,
+                    entity_kind: envelope.entity.kind().to_owned(),
+                    entity_id: entity_id(&envelope.entity),
+                    namespace: envelope.namespace.clone(),
+                    recorded_at: envelope.recorded_at_us,
+                    cause: envelope.cause,
+                    traceparent: envelope.traceparent.clone(),
+                    author: (&envelope.author).try_into()?,
+                    body: event.clone(),
+                })
+            }
+        }
+    };
+}
+
+top!(
+    /// The top of the schema of workflow events. Fields that a later schema adds get `#[serde(default)]`.
+    WorkflowEvent,
+    Event
+);
+// Read by hand alone so far; this is what that is tested against.
+#[cfg(any(test, feature = "test-util"))]
+top!(
+    /// The top of the schema of configuration changes.
+    ConfigChange,
+    ConfigEvent
+);
+
+fn entity_id(entity: &Entity) -> String {
+    match entity {
+        Entity::Partition(number) => number.to_string(),
+        Entity::Run(run_id) => run_id.to_string(),
+        Entity::Namespace(name) => name.to_string(),
+        Entity::Token(token_id) => token_id.to_string(),
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +153,8 @@ pub(super) fn decode(
     avro: &[u8],
 ) -> Result<(Envelope, Event), DecodeError> {
     let schema = registry::schema(schema_id).ok_or(DecodeError::UnknownSchema { schema_id })?;
-    let record = read(schema, avro).map_err(|reason| DecodeError::MalformedOlder { schema_id, reason })?;
+    let record: WorkflowEvent =
+        read(schema, avro).map_err(|reason| DecodeError::MalformedOlder { schema_id, reason })?;
     check(record, headers).map_err(|error| match error {
         Conversion::Disagrees(field) => DecodeError::Disagrees { field },
         Conversion::Malformed(reason) => DecodeError::MalformedOlder { schema_id, reason },
@@ -96,7 +165,7 @@ pub(super) fn decode(
 ///
 /// # Errors
 /// When `avro` is not exactly one datum of `schema`; the text says why.
-pub fn read(schema: &Schema, avro: &[u8]) -> Result<WorkflowEvent, String> {
+pub fn read<T: serde::de::DeserializeOwned>(schema: &Schema, avro: &[u8]) -> Result<T, String> {
     // The library's own bound for one text or list is 512 MiB.
     apache_avro::util::max_allocation_bytes(16 * crate::limit::RECORD_BYTES_MAX);
     let reader = GenericDatumReader::builder(schema)
@@ -125,50 +194,6 @@ fn check(record: WorkflowEvent, headers: &Headers) -> Result<(Envelope, Event), 
     match pairs.iter().find(|(same, _)| !same) {
         Some((_, field)) => Err(Conversion::Disagrees(field)),
         None => Ok((envelope, event)),
-    }
-}
-
-impl WorkflowEvent {
-    /// The same event in today's types.
-    ///
-    /// # Errors
-    /// When a number is out of range or the entity is unknown; the text says which.
-    pub fn into_event(self) -> Result<(Envelope, Event), String> {
-        let entity: Entity = format!("{}/{}", self.entity_kind, self.entity_id)
-            .parse()
-            .map_err(|error: crate::entity::ParseEntityError| error.to_string())?;
-        let envelope = Envelope {
-            event_id: self.event_id,
-            entity,
-            namespace: self.namespace,
-            recorded_at_us: self.recorded_at,
-            cause: self.cause,
-            traceparent: self.traceparent,
-            author: self.author.try_into()?,
-        };
-        Ok((envelope, self.body))
-    }
-}
-
-impl TryFrom<(&Envelope, &Event)> for WorkflowEvent {
-    type Error = std::num::TryFromIntError;
-
-    fn try_from((envelope, event): (&Envelope, &Event)) -> Result<Self, Self::Error> {
-        let entity_id = match &envelope.entity {
-            Entity::Partition(number) => number.to_string(),
-            Entity::Run(run_id) => run_id.to_string(),
-        };
-        Ok(Self {
-            event_id: envelope.event_id,
-            entity_kind: envelope.entity.kind().to_owned(),
-            entity_id,
-            namespace: envelope.namespace.clone(),
-            recorded_at: envelope.recorded_at_us,
-            cause: envelope.cause,
-            traceparent: envelope.traceparent.clone(),
-            author: (&envelope.author).try_into()?,
-            body: event.clone(),
-        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Composes the `.avsc` files into the one schema that records are written with. The result is frozen when released.
+//! Composes the `.avsc` files into the schemas that records are written with. The result is frozen when released.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::{fs, io};
 
 const NAMESPACE: &str = "tidewheel.v1.";
 const FOLDERS: [&str; 4] = ["author", "common", "control", "run"];
+const CONFIG_FOLDERS: [&str; 4] = ["author", "common", "control", "unreleased/config"];
 
 /// The schema `WorkflowEvent` out of `avro/`: the first mention of a type is replaced by its definition, in the
 /// order of the text, so that the same files always give the same bytes.
@@ -13,8 +14,20 @@ const FOLDERS: [&str; 4] = ["author", "common", "control", "run"];
 /// # Errors
 /// When a file cannot be read, has no name, or mentions a type that no file defines.
 pub fn workflow_event(avro: &Path) -> io::Result<String> {
+    compose(avro, "envelope.avsc", &FOLDERS)
+}
+
+/// The schema `ConfigChange`, as [`workflow_event`] makes its own.
+///
+/// # Errors
+/// As [`workflow_event`].
+pub fn config_change(avro: &Path) -> io::Result<String> {
+    compose(avro, "unreleased/config-change.avsc", &CONFIG_FOLDERS)
+}
+
+fn compose(avro: &Path, top: &str, folders: &[&str]) -> io::Result<String> {
     let mut files = BTreeMap::from([("Author".to_owned(), fs::read_to_string(avro.join("author.avsc"))?)]);
-    for folder in FOLDERS {
+    for folder in folders {
         for entry in fs::read_dir(avro.join(folder))? {
             let path = entry?.path();
             let text = fs::read_to_string(&path)?;
@@ -26,7 +39,7 @@ pub fn workflow_event(avro: &Path) -> io::Result<String> {
         }
     }
     let mut composed = String::new();
-    let envelope = fs::read_to_string(avro.join("envelope.avsc"))?;
+    let envelope = fs::read_to_string(avro.join(top))?;
     splice(&envelope, "", &files, &mut BTreeSet::new(), &mut composed)?;
     composed.push('\n');
     Ok(composed)

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::to_json;
-use crate::{Envelope, Event, HeaderError, Headers, RecordHeaders, encode};
+use super::{config_to_json, to_json};
+use crate::{
+    ConfigEvent, Envelope, Event, HeaderError, Headers, NewRecord, RecordHeaders, encode, encode_config,
+};
 
 /// A record as text, and the event it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +31,19 @@ impl Fixture {
     /// # Panics
     /// When the event cannot be encoded.
     pub fn of(envelope: &Envelope, event: &Event) -> Self {
-        let record = encode(envelope, event).expect("the event can be encoded");
+        Self::new(&encode(envelope, event).expect("the event can be encoded"), to_json(envelope, event))
+    }
+
+    /// Encodes an event of the configuration as a fixture.
+    ///
+    /// # Panics
+    /// When the event cannot be encoded.
+    pub fn of_config(envelope: &Envelope, event: &ConfigEvent) -> Self {
+        let record = encode_config(envelope, event).expect("the event can be encoded");
+        Self::new(&record, config_to_json(envelope, event))
+    }
+
+    fn new(record: &NewRecord, event: Value) -> Self {
         let RecordHeaders::Known(headers) = &record.headers else { panic!("encode gives known headers") };
         let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).expect("keys and headers are text");
         Self {
@@ -40,7 +54,7 @@ impl Fixture {
                 .map(|(name, bytes)| ((*name).to_owned(), text(bytes)))
                 .collect(),
             value: record.value.iter().map(|byte| format!("{byte:02x}")).collect(),
-            event: to_json(envelope, event),
+            event,
         }
     }
 

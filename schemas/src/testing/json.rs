@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::codec::older::WorkflowEvent;
-use crate::{Envelope, Event};
+use crate::codec::older::{ConfigChange, WorkflowEvent};
+use crate::{ConfigEvent, Envelope, Event};
 
 /// The event with the field names of its schema: a union's branch is an object with its name as the one key, ids
 /// are UUIDs, times are microseconds, bytes are base64.
@@ -13,7 +13,18 @@ use crate::{Envelope, Event};
 /// # Panics
 /// When a number is out of the schema's range.
 pub fn to_json(envelope: &Envelope, event: &Event) -> Value {
-    let record = WorkflowEvent::try_from((envelope, event)).expect("numbers within the schema's range");
+    spell(WorkflowEvent::try_from((envelope, event)).expect("numbers within the schema's range"))
+}
+
+/// As [`to_json`], for an event of the configuration.
+///
+/// # Panics
+/// When a number is out of the schema's range.
+pub fn config_to_json(envelope: &Envelope, event: &ConfigEvent) -> Value {
+    spell(ConfigChange::try_from((envelope, event)).expect("numbers within the schema's range"))
+}
+
+fn spell(record: impl serde::Serialize) -> Value {
     let mut json = serde_json::to_value(record).expect("plain data");
     bytes_as_text(&mut json);
     json

@@ -8,7 +8,8 @@ use crate::event::*;
 use crate::limit::{PAYLOAD_BYTES_MAX, TAGS_MAX};
 use crate::payload::ContentType;
 use crate::{
-    Author, Entity, EventId, Failure, Headers, LogId, Name, OutboxName, Payload, Position, RunId, TopicFamily,
+    Author, Entity, EventId, Failure, Headers, LogId, Name, OutboxName, Payload, Position, RunId, TokenHash,
+    TokenId, TopicFamily,
 };
 
 /// Any event id.
@@ -64,7 +65,22 @@ pub fn any_tags() -> impl Strategy<Value = std::collections::BTreeMap<String, St
 
 /// Any entity.
 pub fn any_entity() -> impl Strategy<Value = Entity> {
-    prop_oneof![any::<u32>().prop_map(Entity::Partition), any_run_id().prop_map(Entity::Run)]
+    prop_oneof![
+        any::<u32>().prop_map(Entity::Partition),
+        any_run_id().prop_map(Entity::Run),
+        any_name().prop_map(Entity::Namespace),
+        any_token_id().prop_map(Entity::Token),
+    ]
+}
+
+/// Any token id.
+pub fn any_token_id() -> impl Strategy<Value = TokenId> {
+    any::<[u8; 16]>().prop_map(TokenId::from_bytes)
+}
+
+/// Any hash of a token's secret.
+pub fn any_token_hash() -> impl Strategy<Value = TokenHash> {
+    any::<[u8; 32]>().prop_map(TokenHash::from_bytes)
 }
 
 /// Any name of an outbox entry that a record can hold.
@@ -86,7 +102,10 @@ pub fn any_author() -> impl Strategy<Value = Author> {
     ]
 }
 
-/// Any event of this type.
+/// Any event of this type, which is one of workflows.
+///
+/// # Panics
+/// For a type that is not.
 pub fn any_event_of(event_type: EventType) -> BoxedStrategy<Event> {
     let text = || ".{0,30}";
     match event_type {
@@ -153,7 +172,47 @@ pub fn any_event_of(event_type: EventType) -> BoxedStrategy<Event> {
         EventType::RunDiverged => (any_location(), text(), text())
             .prop_map(|(location, expected, found)| RunDiverged { location, expected, found }.into())
             .boxed(),
+        EventType::NamespaceCreated
+        | EventType::TokenCreated
+        | EventType::TokenRotated
+        | EventType::TokenRevoked => panic!("{event_type} is no event of a workflow"),
     }
+}
+
+/// Any event of the configuration.
+pub fn any_config_event() -> impl Strategy<Value = ConfigEvent> {
+    prop_oneof![
+        (any_log_id(), any::<i64>(), any::<i32>(), any::<i32>()).prop_map(
+            |(log_id, epoch_us, partitions, fold)| LogCreated { log_id, epoch_us, partitions, fold }.into()
+        ),
+        any::<i32>().prop_map(|fold| FoldRaised { fold }.into()),
+        any_name().prop_map(|home| NamespaceCreated { home }.into()),
+        (any_name(), any_token_hash(), vec(any_name(), 0..5), of(vec(any_name(), 0..4))).prop_map(
+            |(name, hash, roles, namespaces)| TokenCreated { name, hash, roles, namespaces }.into()
+        ),
+        (any_token_hash(), any::<i64>(), of(any::<i64>())).prop_map(
+            |(hash, previous_until_us, expected_version)| {
+                TokenRotated { hash, previous_until_us, expected_version }.into()
+            }
+        ),
+        ".{0,30}".prop_map(|reason| TokenRevoked { reason }.into()),
+    ]
+}
+
+/// Any event of the configuration with an envelope that fits it: what `encode_config` accepts.
+pub fn any_config_envelope_and_event() -> impl Strategy<Value = (Envelope, ConfigEvent)> {
+    (any_config_event(), any_envelope_of(EventType::LogCreated), any_name(), any_token_id()).prop_map(
+        |(event, mut envelope, name, token_id)| {
+            envelope.entity = match &event {
+                ConfigEvent::LogCreated(_) | ConfigEvent::FoldRaised(_) => envelope.entity,
+                ConfigEvent::NamespaceCreated(_) => Entity::Namespace(name),
+                ConfigEvent::TokenCreated(_)
+                | ConfigEvent::TokenRotated(_)
+                | ConfigEvent::TokenRevoked(_) => Entity::Token(token_id),
+            };
+            (envelope, event)
+        },
+    )
 }
 
 /// Any event type.
@@ -161,9 +220,14 @@ pub fn any_event_type() -> impl Strategy<Value = EventType> {
     proptest::sample::select(EventType::ALL)
 }
 
+/// Any type of a workflow's event.
+pub fn any_workflow_event_type() -> impl Strategy<Value = EventType> {
+    proptest::sample::select(EventType::WORKFLOW)
+}
+
 /// Any event.
 pub fn any_event() -> impl Strategy<Value = Event> {
-    any_event_type().prop_flat_map(any_event_of)
+    any_workflow_event_type().prop_flat_map(any_event_of)
 }
 
 /// Any envelope that events of this type may have.
@@ -189,7 +253,8 @@ pub fn any_envelope_of(event_type: EventType) -> BoxedStrategy<Envelope> {
 
 /// Any event with an envelope that fits it: what `encode` accepts.
 pub fn any_envelope_and_event() -> impl Strategy<Value = (Envelope, Event)> {
-    any_event_type().prop_flat_map(|event_type| (any_envelope_of(event_type), any_event_of(event_type)))
+    any_workflow_event_type()
+        .prop_flat_map(|event_type| (any_envelope_of(event_type), any_event_of(event_type)))
 }
 
 /// Any headers.

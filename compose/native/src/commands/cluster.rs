@@ -114,7 +114,10 @@ impl Cluster {
     /// The file that both processes read.
     fn configuration(&self, servers: &Servers) -> String {
         let replicas = self.kafka_brokers.min(3);
-        let mut text = format!("config_datacenter = \"alpha\"\n\n[kafka]\nreplication_factor = {replicas}\n");
+        // On loopback, for whoever sits at this machine: as `tidewheel dev`, it asks nobody for a token.
+        let mut text = format!(
+            "config_datacenter = \"alpha\"\ntokens_required = false\n\n[kafka]\nreplication_factor = {replicas}\n"
+        );
         if replicas < 2 {
             text += "allow = [\"allow-single-replica\"]\n";
         }

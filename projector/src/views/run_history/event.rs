@@ -232,8 +232,12 @@ pub(super) fn read(event_type: EventType, columns: &mut Columns) -> Result<Event
         EventType::LogCreated
         | EventType::PartitionClaimed
         | EventType::FoldRaised
-        | EventType::OutboxTrimmed => {
-            return Err(columns.corrupt("a record of the partition lies in a run's history"));
+        | EventType::OutboxTrimmed
+        | EventType::NamespaceCreated
+        | EventType::TokenCreated
+        | EventType::TokenRotated
+        | EventType::TokenRevoked => {
+            return Err(columns.corrupt("a record of something else lies in a run's history"));
         }
     };
     Ok(event)
