@@ -130,6 +130,13 @@ async fn describe(
         let described = admin.describe_configs([&resource], &admin_options(cluster)).await;
         let described = described.map_err(|error| cluster.explain(what(), &error))?;
         match described.into_iter().next() {
+            // The client passes over an error of the resource; a topic always has settings.
+            Some(Ok(resource)) if resource.entries.is_empty() && Instant::now() < until => {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Some(Ok(resource)) if resource.entries.is_empty() => {
+                return Err(cluster.explain(what(), &KafkaError::NoMessageReceived));
+            }
             Some(Ok(resource)) => {
                 let values =
                     resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?)));
