@@ -1,0 +1,104 @@
+//! Measures a cluster on real servers, beside what the same machine does with the same records and less: an HTTP server
+//! whose handler only appends (W1), librdkafka alone (batches), and how long the others stand still when an owner is
+//! killed.
+//!
+//! `cargo build --release && cargo run --release -p tidewheel-cluster --example speed -- target/release/tidewheel`
+
+#[path = "speed/failover.rs"]
+mod failover;
+#[path = "speed/raw.rs"]
+mod raw;
+#[path = "speed/serve.rs"]
+mod serve;
+#[path = "speed/shell.rs"]
+mod shell;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tidewheel_bench::load::Plan;
+use tidewheel_bench::report::Report;
+use tidewheel_bench::target::Target;
+use tidewheel_bench::workload::Workload;
+use tidewheel_cluster::nodes::{Cluster, Servers};
+use tidewheel_native::KafkaOptions;
+
+use crate::serve::Serve;
+
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const PAYLOAD_BYTES: usize = 256;
+const BATCH_LINES: usize = 1_000;
+const ROUNDS: usize = 3;
+
+async fn load(workload: &Workload, address: &str, clients: usize, pid: u32) -> Result<Report, Failure> {
+    let plan = Plan {
+        clients,
+        warm_up: Duration::from_secs(1),
+        duration: Duration::from_secs(4),
+        rate: None,
+        processes: vec![pid],
+    };
+    let report = workload.run(&Target::tidewheel(address)?, plan, PAYLOAD_BYTES).await?;
+    if report.errors.is_empty() { Ok(report) } else { Err(format!("operations failed: {report}").into()) }
+}
+
+fn line(what: &str, clients: usize, report: &Report) {
+    println!(
+        "{what:<42} {clients:>4} clients {:>8.0}/s  p50 {:>7.2}  p99 {:>7.2} ms  {:>6.0} µs of processor time",
+        report.rate,
+        report.latency.p50_us as f64 / 1e3,
+        report.latency.p99_us as f64 / 1e3,
+        report.server_cpu_us.unwrap_or(0.0),
+    );
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let program = std::env::args().nth(1).map(PathBuf::from).ok_or("which binary? target/release/tidewheel")?;
+    let program = program.canonicalize()?;
+    let Some(servers) = Servers::own("speed", KafkaOptions::default().compiled()).await else { return Ok(()) };
+    let cluster = Cluster::new(&servers, "speed");
+
+    // Ingest alone, as it runs where roles are apart, then everything in one process.
+    let whole = Serve::start(&cluster, &program, "whole", "").await?;
+    let ingest = Serve::start(&cluster, &program, "ingest", "roles = ['ingest']").await?;
+    let shell = shell::start(&cluster).await?;
+    for clients in [1, 64, 256] {
+        let (mut by_shell, mut by_ingest, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        // One side is paused while the other is measured, but the owner must judge what ingest appends.
+        for _ in 0..ROUNDS {
+            let shell = load(&Workload::Start, &shell, clients, std::process::id()).await?;
+            let ours = load(&Workload::Start, &ingest.address, clients, ingest.id).await?;
+            ratios.push(ours.rate / shell.rate);
+            by_shell.push(shell);
+            by_ingest.push(ours);
+        }
+        line("W1, a handler that only produces", clients, &by_shell[ROUNDS - 1]);
+        line("W1, serve --role ingest", clients, &by_ingest[ROUNDS - 1]);
+        println!("W1, share of the shell: {:.0} % (median of {ROUNDS})", 100.0 * median(ratios));
+    }
+    ingest.stop().await?;
+    for clients in [1, 64, 256] {
+        line("W1, one process", clients, &load(&Workload::Start, &whole.address, clients, whole.id).await?);
+        let steps = Workload::Steps { steps: 3 };
+        line("W2 3 steps, one process", clients, &load(&steps, &whole.address, clients, whole.id).await?);
+        line("W3, one process", clients, &load(&Workload::Signal, &whole.address, clients, whole.id).await?);
+    }
+    let raw = raw::Raw::of(&cluster, &servers).await?;
+    let (mut by_raw, mut by_us) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        by_raw.push(raw.produce().await?);
+        let batch = Workload::Batch { lines: BATCH_LINES };
+        by_us.push(load(&batch, &whole.address, 16, whole.id).await?.rate);
+    }
+    let (by_raw, by_us) = (median(by_raw), median(by_us));
+    println!("batches: librdkafka {by_raw:.0}/s, ours {by_us:.0}/s = {:.0} %", 100.0 * by_us / by_raw);
+    whole.stop().await?;
+    failover::measure(&cluster, &program).await
+}
