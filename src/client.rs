@@ -41,6 +41,11 @@ impl Answer {
     }
 }
 
+/// The access token in the environment, if there is one.
+pub fn token_of_environment() -> Option<String> {
+    std::env::var(TOKEN_VARIABLE).ok().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty())
+}
+
 impl Client {
     /// A client of `server`, such as `http://127.0.0.1:7400`, with the token that the command line or the environment
     /// names. Does not connect yet.
@@ -50,7 +55,7 @@ impl Client {
                 std::fs::read_to_string(path)
                     .map_err(|error| Failure::Usage(format!("--token-file {}: {error}", path.display())))?,
             ),
-            None => std::env::var(TOKEN_VARIABLE).ok(),
+            None => token_of_environment(),
         };
         Self::with_token(server, token.as_deref().map(str::trim).filter(|token| !token.is_empty()))
     }

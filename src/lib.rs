@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+pub mod bootstrap;
 pub mod check;
 pub mod config;
 pub mod node;

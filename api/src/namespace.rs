@@ -61,6 +61,11 @@ const KNOWN_MAX: usize = 50;
 impl Namespaces {
     /// The problem of a namespace that does not exist, with those that would do for who asks.
     pub fn not_found(&self, name: &str, field: &'static str, identity: &Identity) -> Problem {
+        // It may be among those that were not read yet.
+        if self.created.as_ref().is_some_and(|created| !created.borrow().is_complete) {
+            let detail = "the node has not read the namespaces yet; try again";
+            return Problem::new(Code::NotReady, detail).retry_after_ms(1_000);
+        }
         let shown: String = name.chars().take(160).collect();
         let names = self.all().into_iter().filter(|name| identity.is_in(name)).take(KNOWN_MAX);
         Problem::new(Code::NamespaceNotFound, format!("there is no namespace `{shown}`; use one of `known`"))
@@ -136,4 +141,21 @@ fn find_namespace(
         Some(identity) => namespaces.not_found(name, "ns", identity),
         None => namespaces.not_found(name, "ns", &Identity::anonymous()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_not_said_to_be_missing_before_all_of_them_are_read() {
+        let snapshots = watch::Sender::new(Arc::new(ConfigSnapshot::default()));
+        let fixed = Name::new("default").unwrap();
+        let namespaces = Namespaces::new([fixed.clone()]).with_created(snapshots.subscribe());
+        let code = || namespaces.not_found("billing", "ns", &Identity::anonymous()).code();
+        assert_eq!(code(), Code::NotReady);
+        assert_eq!(namespaces.get("default"), Some(fixed));
+        snapshots.send_modify(|snapshot| Arc::make_mut(snapshot).is_complete = true);
+        assert_eq!(code(), Code::NamespaceNotFound);
+    }
 }

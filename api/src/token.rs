@@ -181,9 +181,9 @@ mod tests {
         fn another_id_or_another_secret_has_another_hash(one in any_secret(), other in any_secret()) {
             prop_assume!(one != other);
             prop_assert!(!is_same(&one.hash(), &other.hash()));
-            let mixed = Secret { token_id: other.token_id, ..one.clone() };
+            let mixed = Secret { token_id: other.token_id, ..one };
             prop_assert!(!is_same(&one.hash(), &mixed.hash()) || one.token_id == other.token_id);
-            prop_assert!(is_same(&one.hash(), &one.clone().hash()));
+            prop_assert!(is_same(&one.hash(), &one.hash()));
         }
     }
 

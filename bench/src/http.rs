@@ -3,7 +3,7 @@
 
 mod answer;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
@@ -57,10 +57,19 @@ pub enum HttpError {
 }
 
 /// Where requests go.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Server {
     address: SocketAddr,
     authority: String,
+    /// A header line with the access token, or nothing.
+    authorization: String,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Server");
+        shown.field("address", &self.address).field("authority", &self.authority).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -77,7 +86,14 @@ impl Server {
         let named = if has_port { authority.clone() } else { format!("{authority}:80") };
         let mut found = named.to_socket_addrs().map_err(|error| wrong(&error.to_string()))?;
         let address = found.next().ok_or_else(|| wrong("the name has no address"))?;
-        Ok(Self { address, authority })
+        Ok(Self { address, authority, authorization: String::new() })
+    }
+
+    /// The same server, asked with an access token. Characters that no token has are left out.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        let token: String = token.chars().filter(char::is_ascii_graphic).collect();
+        Self { authorization: format!("authorization: Bearer {token}\r\n"), ..self }
     }
 
     /// Its socket address.
@@ -87,7 +103,7 @@ impl Server {
 
     /// The bytes of a `GET`.
     pub fn get(&self, path: &str) -> Vec<u8> {
-        format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.authority).into_bytes()
+        format!("GET {path} HTTP/1.1\r\nhost: {}\r\n{}\r\n", self.authority, self.authorization).into_bytes()
     }
 
     /// The bytes of a `POST` of JSON.
@@ -100,9 +116,10 @@ impl Server {
         let mut text = String::with_capacity(256 + body.len());
         let _ = write!(
             text,
-            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n{}\r\n{body}",
             self.authority,
-            body.len()
+            body.len(),
+            self.authorization,
         );
         text.into_bytes()
     }
@@ -368,6 +385,17 @@ mod tests {
         let server = serve(vec![b"SSH-2.0-OpenSSH\r\n\r\n"], 1024).await;
         let error = Connection::new(&server).send(&server.get("/")).await.unwrap_err();
         assert!(matches!(error, HttpError::Malformed { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_token_goes_along_and_is_in_no_debug_output() {
+        let server = Server::new("http://127.0.0.1:1").unwrap().with_token("twk_secret\r\nx: y");
+        assert!(!format!("{server:?}").contains("twk_secret"));
+        for request in [server.get("/"), server.post("/", "{}")] {
+            let text = String::from_utf8(request).unwrap();
+            let (head, _) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.lines().any(|line| line == "authorization: Bearer twk_secretx:y"), "{head}");
+        }
     }
 
     #[test]

@@ -39,6 +39,15 @@ impl Target {
         Ok(Self::Tidewheel { api: Server::new(url)? })
     }
 
+    /// The same target, asked with an access token; Restate is not asked with one.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        match self {
+            Self::Tidewheel { api } => Self::Tidewheel { api: api.with_token(token) },
+            restate @ Self::Restate { .. } => restate,
+        }
+    }
+
     /// Where most requests go.
     pub const fn server(&self) -> &Server {
         match self {

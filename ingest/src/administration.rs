@@ -1,6 +1,7 @@
 //! Changing the configuration over HTTP: what the routes of namespaces and tokens share. Who follows the
 //! configuration's log is the node's business; which roles the routes need is said in `api`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub struct Administration {
     pub(crate) namespaces: Namespaces,
     /// The datacenter of this node: the home of a namespace unless its creation says otherwise.
     pub(crate) datacenter: Name,
+    /// Every datacenter that may be a home, this one among them.
+    datacenters: Arc<BTreeSet<Name>>,
     patience: Duration,
 }
 
@@ -97,14 +100,28 @@ pub(crate) struct Accepted {
 }
 
 impl Administration {
-    /// The routes' state. `patience` is how long a change waits for the fold's verdict.
+    /// The routes' state. `datacenters` are the others, where namespaces may have their home too. `patience` is how long a
+    /// change waits for the fold's verdict.
     pub fn new(
         configuration: Arc<dyn Configuration>,
         namespaces: Namespaces,
         datacenter: Name,
+        datacenters: impl IntoIterator<Item = Name>,
         patience: Duration,
     ) -> Self {
-        Self { configuration, namespaces, datacenter, patience }
+        let mut datacenters: BTreeSet<_> = datacenters.into_iter().collect();
+        datacenters.insert(datacenter.clone());
+        Self { configuration, namespaces, datacenter, datacenters: Arc::new(datacenters), patience }
+    }
+
+    /// Whether there is a datacenter of this name.
+    pub(crate) fn check_home(&self, home: &Name) -> Result<(), Problem> {
+        if self.datacenters.contains(home) {
+            return Ok(());
+        }
+        let detail = format!("there is no datacenter `{home}`; use one of `known`");
+        let known = self.datacenters.iter().map(Name::to_string).collect();
+        Err(Problem::new(Code::InvalidField, detail).field("home").known(known))
     }
 
     /// Appends a change, whose request is `verb` to `entity`, and says what became of it.

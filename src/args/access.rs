@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use tidewheel::config::{Layer, Sources};
 use tidewheel_api::Role;
 use tidewheel_schemas::{Name, TokenId};
 
-use super::{ConfigArguments, ServerArguments};
+use super::ServerArguments;
 
 /// Commands about access tokens.
 #[derive(Debug, Subcommand)]
@@ -82,8 +83,26 @@ pub struct BootstrapArguments {
     /// What people call it.
     #[arg(default_value = "root")]
     pub name: Name,
-    #[command(flatten)]
-    pub config: ConfigArguments,
+    /// Configuration file of the nodes; without it `tidewheel.toml` is read if it exists.
+    #[arg(long, env = "TIDEWHEEL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A datacenter of a cluster, any of them: the token holds in all [default: the one configured].
+    #[arg(long, value_name = "NAME")]
+    pub datacenter: Option<String>,
+    /// Folder of an embedded log [default: .tidewheel].
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl BootstrapArguments {
+    /// The layers these flags lie on top of.
+    pub fn sources(&self) -> Sources {
+        let folder = self.data_dir.as_ref().map(|folder| folder.to_string_lossy().into_owned());
+        let flags = Layer::new("the command line")
+            .with("datacenter", self.datacenter.clone())
+            .with("data_dir", folder);
+        Sources { file: self.config.clone(), flags, ..Sources::of_process() }
+    }
 }
 
 /// Commands about namespaces.

@@ -16,6 +16,7 @@ use tidewheel_bench::target::Target;
 use tidewheel_bench::workload::Workload;
 
 use crate::args::{BenchCommand, LoadArguments};
+use crate::client::token_of_environment;
 use crate::failure::Failure;
 use crate::output::print;
 
@@ -74,6 +75,10 @@ async fn reach(server: &str, process: Option<u32>) -> Result<Target, Failure> {
         return Err(Failure::Usage(format!("--pid {id}: there is no such process, or this is not Linux")));
     }
     let target = Target::tidewheel(server).map_err(|error| Failure::Usage(error.to_string()))?;
+    let target = match token_of_environment() {
+        Some(token) => target.with_token(&token),
+        None => target,
+    };
     match Connection::new(target.server()).send(&target.server().get("/health/ready")).await {
         Ok(_) => Ok(target),
         Err(error @ (HttpError::Connection { .. } | HttpError::Timeout { .. })) => {

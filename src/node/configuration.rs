@@ -52,6 +52,17 @@ impl administration::Configuration for Followed {
     }
 }
 
+/// Tells whoever starts a node that asks for tokens how to get one, if there is none.
+pub(super) async fn say_how_to_begin(configuration: Configuration) {
+    configuration.complete().await;
+    if configuration.snapshot().tokens.values().all(|token| token.is_revoked()) {
+        tracing::warn!(
+            "access tokens are required and nobody has one: make the first with `tidewheel token bootstrap`, with the \
+             configuration file of this process"
+        );
+    }
+}
+
 fn failed(error: config::ChangeError) -> ChangeError {
     match error {
         config::ChangeError::Encode(error) => ChangeError::Encode(error),

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::configuration::Followed;
+use super::configuration::{Followed, say_how_to_begin};
 use super::views::LocalViews;
 use super::watch::Watch;
 use super::{GENERATION, NodeError, duties, role};
@@ -146,7 +146,7 @@ impl Begin {
         Ok(Opened { wiring: Arc::new(wiring), topic, process, clock, projector })
     }
 
-    fn parts(self, opened: Opened, duties: Duties, background: Vec<JoinHandle<()>>) -> (Parts, Router) {
+    fn parts(self, opened: Opened, duties: Duties, mut background: Vec<JoinHandle<()>>) -> (Parts, Router) {
         let Self { config, workflows, recorder, stop_serving } = self;
         let Opened { wiring, topic, process, clock, projector } = opened;
         let waiting = Waiting::new(config.partitions);
@@ -160,6 +160,9 @@ impl Begin {
             clock: SharedClock::clone(&clock),
             shutdown: stop_owners.clone(),
         });
+        if config.requires_tokens() {
+            background.push(tokio::spawn(say_how_to_begin(configuration.clone())));
+        }
         let owners = Owners::start(&OwnerOptions {
             log: Arc::clone(&wiring.log),
             topic: topic.clone(),
@@ -188,6 +191,7 @@ impl Begin {
             Arc::new(Followed { configuration: configuration.clone(), clock }),
             namespaces.clone(),
             config.datacenter.clone(),
+            config.datacenters.keys().cloned(),
             VERDICT_TIMEOUT,
         );
         let ingest = Ingest::new(

@@ -274,6 +274,7 @@ fn bad_requests_for_tokens_and_namespaces_name_their_field() {
         ),
         ("/v1/namespaces", json!({"name": ""}), 422, "invalid_name", "name"),
         ("/v1/namespaces", json!({"name": "a", "home": "b c"}), 422, "invalid_name", "home"),
+        ("/v1/namespaces", json!({"name": "a", "home": "nowhere"}), 422, "invalid_field", "home"),
         (
             "/v1/tokens/018f3a6e-7c1d-8001-8a2b-3c4d5e6f7081/rotate",
             json!({"overlap_s": 9_999_999}),

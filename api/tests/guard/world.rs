@@ -44,13 +44,13 @@ impl Answer {
 }
 
 pub struct Stream {
-    feed: mpsc::UnboundedSender<&'static str>,
+    feed: mpsc::Sender<&'static str>,
     data: BodyDataStream,
 }
 
 impl Stream {
     pub fn send(&self, text: &'static str) {
-        self.feed.send(text).expect("somebody listens");
+        self.feed.try_send(text).expect("somebody listens");
     }
 
     pub async fn next(&mut self) -> Option<String> {
@@ -175,8 +175,8 @@ impl World {
 
     /// Opens an answer of this type that says one thing at once, and the rest as it is fed.
     pub async fn open(&self, content_type: &'static str, token: &str) -> Stream {
-        let (feed, fed) = mpsc::unbounded_channel::<&'static str>();
-        feed.send("data: 1\n\n").expect("somebody listens");
+        let (feed, fed) = mpsc::channel::<&'static str>(16);
+        feed.try_send("data: 1\n\n").expect("somebody listens");
         let fed = Arc::new(parking_lot::Mutex::new(Some(fed)));
         let route = move || {
             let fed = fed.lock().take().expect("asked once");

@@ -56,6 +56,17 @@ pub struct Judged {
     pub after: Option<ConfigEntity>,
 }
 
+/// Why the configuration is followed no further.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ConfigStopped {
+    /// What its log holds cannot be folded here.
+    #[error(transparent)]
+    Fold(#[from] ConfigFoldError),
+    /// Its log cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
 /// The configuration of a process. Cloning shares it.
 #[derive(Clone)]
 pub struct Configuration(Arc<Shared>);
@@ -65,7 +76,7 @@ struct Shared {
     snapshot: watch::Sender<Arc<ConfigSnapshot>>,
     /// Partitions of the topic; 0 until they are known.
     partitions: watch::Sender<u32>,
-    stopped: watch::Sender<Option<ConfigFoldError>>,
+    stopped: watch::Sender<Option<ConfigStopped>>,
     verdicts: Verdicts,
 }
 
@@ -108,8 +119,9 @@ impl Configuration {
         let _ = snapshots.wait_for(|snapshot| snapshot.is_complete).await;
     }
 
-    /// Resolves when the configuration can be followed no further by this build.
-    pub async fn stopped(&self) -> ConfigFoldError {
+    /// Resolves when the configuration can be followed no further: its log is not fit for use, has lost facts, or is
+    /// ahead of this build. A log that is merely away is waited for.
+    pub async fn stopped(&self) -> ConfigStopped {
         let mut stopped = self.0.stopped.subscribe();
         loop {
             if let Some(error) = stopped.borrow_and_update().clone() {
@@ -133,13 +145,9 @@ pub async fn create_config_log(
     process: &Arc<str>,
     clock: &SharedClock,
 ) -> Result<u32, LogError> {
-    let partitions = match log.partitions(topic).await? {
-        Some(partitions) => partitions,
-        None => {
-            log.create_topic(topic, CONFIG_PARTITIONS).await?;
-            CONFIG_PARTITIONS
-        }
-    };
+    let partitions = log.partitions(topic).await?.unwrap_or(CONFIG_PARTITIONS);
+    // Where it exists, this checks that facts may be kept in it.
+    log.create_topic(topic, partitions).await?;
     for partition in 0..partitions {
         let place = TopicPartition::new(topic.clone(), partition);
         if log.bounds(&place).await?.end == 0 {

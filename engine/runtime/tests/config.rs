@@ -1,6 +1,5 @@
 //! The reader of the configuration: what it publishes, what a change is told, what happens while its log is away.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use futures::FutureExt as _;
 use tidewheel_engine::config::{ConfigEntity, ConfigFoldError};
 use tidewheel_engine::{Rejection, Verdict};
 use tidewheel_log::{Appending, Bounds, EventLog, LogError, MemoryLog, SharedLog, SystemClock, Tail};
-use tidewheel_runtime::config::{ChangeError, Changed};
+use tidewheel_runtime::config::{ChangeError, Changed, ConfigStopped};
 use tidewheel_runtime::{ConfigOptions, Configuration};
 use tidewheel_schemas::event::{FoldRaised, NamespaceCreated, TokenCreated};
 use tidewheel_schemas::{
@@ -26,13 +25,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Fragile {
     log: MemoryLog,
     is_away: AtomicBool,
+    is_made_anew: AtomicBool,
 }
 
 impl Fragile {
     fn check(&self) -> Result<(), LogError> {
         if self.is_away.load(Ordering::SeqCst) {
-            let source = Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused));
-            Err(LogError::Io { what: "asking the brokers".to_owned(), source })
+            let (what, cause) = ("asking".to_owned(), "connection refused".to_owned());
+            Err(LogError::Unreachable { what, brokers: "kafka:9092".to_owned(), cause })
         } else {
             Ok(())
         }
@@ -51,6 +51,10 @@ impl Tail for FragileTail {
     async fn next(&mut self, records_max: usize) -> Result<Vec<Record>, LogError> {
         loop {
             self.shared.check()?;
+            if self.shared.is_made_anew.load(Ordering::SeqCst) {
+                let partition = TopicPartition::new(topic(), 0);
+                return Err(LogError::Rewritten { partition, asked: 1 });
+            }
             let waiting = self.tail.next(records_max);
             if let Ok(records) = tokio::time::timeout(Duration::from_millis(5), waiting).await {
                 return records;
@@ -211,7 +215,7 @@ async fn while_the_log_is_away_changes_fail_and_the_last_snapshot_stays() {
     create(&configuration, 1, "billing").await.unwrap();
     world.set_away(true);
     let failed = create(&configuration, 2, "more").await;
-    assert!(matches!(failed, Err(ChangeError::Log(_))), "{failed:?}");
+    assert!(matches!(failed, Err(ChangeError::Away)), "{failed:?}");
     let snapshot = configuration.snapshot();
     assert!(snapshot.is_complete && snapshot.namespaces.contains_key("billing"));
     world.set_away(false);
@@ -231,6 +235,20 @@ async fn a_process_that_begins_without_the_log_knows_nothing_until_it_is_there()
     world.set_away(false);
     configuration.complete().await;
     assert_eq!(verdict(&create(&configuration, 1, "billing").await.unwrap()), Verdict::Accepted);
+}
+
+#[tokio::test]
+async fn a_log_that_was_made_anew_stops_the_reader_and_one_that_is_away_does_not() {
+    let world = World::new();
+    let configuration = world.reader();
+    configuration.complete().await;
+    world.set_away(true);
+    let stopped = tokio::time::timeout(Duration::from_millis(700), configuration.stopped()).await;
+    assert!(stopped.is_err(), "{stopped:?}");
+    world.set_away(false);
+    world.fragile.is_made_anew.store(true, Ordering::SeqCst);
+    let stopped = configuration.stopped().await;
+    assert!(matches!(stopped, ConfigStopped::Log(LogError::Rewritten { .. })), "{stopped}");
 }
 
 #[tokio::test]
@@ -285,6 +303,6 @@ async fn records_of_others_change_nothing_and_a_newer_fold_stops_the_reader() {
     );
     world.fragile.log.append(&place, vec![raised, next.unwrap()]).await.unwrap();
     let stopped = configuration.stopped().await;
-    assert!(matches!(stopped, ConfigFoldError::Newer { fold: 2, .. }), "{stopped}");
+    assert!(matches!(stopped, ConfigStopped::Fold(ConfigFoldError::Newer { fold: 2, .. })), "{stopped}");
     assert_eq!(configuration.snapshot().namespaces.len(), 1);
 }

@@ -50,7 +50,7 @@ impl Asked {
             3 => TokenRotated {
                 hash: hash(self.number),
                 previous_until_us: i64::from(self.number),
-                expected_version: (self.number % 3 == 0).then(|| i64::from(self.number % 4)),
+                expected_version: self.number.is_multiple_of(3).then(|| i64::from(self.number % 4)),
             }
             .into(),
             _ => TokenRevoked { reason: String::new() }.into(),

@@ -138,6 +138,7 @@ pub async fn create_namespace(
             .instance(format!("namespace/{namespace}")));
     }
     let home = home.unwrap_or_else(|| administration.datacenter.clone());
+    administration.check_home(&home)?;
     let entity = Entity::Namespace(namespace);
     let pending = entity.to_string();
     let asker = Asker { principal, idempotency, traceparent };

@@ -60,9 +60,12 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let program = std::env::args().nth(1).map(PathBuf::from).ok_or("which binary? target/release/tidewheel")?;
+    let program =
+        std::env::args().nth(1).map(PathBuf::from).ok_or("which binary? target/release/tidewheel")?;
     let program = program.canonicalize()?;
-    let Some(servers) = Servers::own("speed", KafkaOptions::default().compiled()).await else { return Ok(()) };
+    let Some(servers) = Servers::own("speed", KafkaOptions::default().compiled()).await else {
+        return Ok(());
+    };
     let cluster = Cluster::new(&servers, "speed");
 
     // Ingest alone, as it runs where roles are apart, then everything in one process.

@@ -49,6 +49,18 @@ impl Servers {
         tokio::task::spawn_blocking(move || Self::start(test, &kafka)).await.expect("the start of servers")
     }
 
+    /// One broker more, apart from the others.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn another_kafka(test: &'static str) -> Kafka {
+        let start = move || {
+            let toolchain = available_or_skip(test).expect("what the other servers needed");
+            Kafka::start(&toolchain, &KafkaOptions::default()).expect("Kafka")
+        };
+        tokio::task::spawn_blocking(start).await.expect("the start of a broker")
+    }
+
     fn start(test: &str, options: &KafkaOptions) -> Option<Self> {
         let toolchain = available_or_skip(test)?;
         // As Cassandra does it by default, a killed node may forget what it acknowledged within the last ten seconds; other
@@ -67,7 +79,7 @@ impl Servers {
 pub struct Cluster {
     folder: TempDir,
     prefix: String,
-    brokers: String,
+    brokers: Vec<(&'static str, String)>,
     replicas: usize,
     databases: Vec<(&'static str, Vec<SocketAddr>)>,
     urls: Vec<(&'static str, u16)>,
@@ -102,33 +114,46 @@ impl Cluster {
         Self {
             folder,
             prefix: prefix.to_owned(),
-            brokers: servers.kafka.bootstrap().to_owned(),
+            brokers: ["alpha", "beta"].map(|name| (name, servers.kafka.bootstrap().to_owned())).to_vec(),
             replicas: servers.kafka.brokers().min(3),
             databases,
             urls,
         }
     }
 
-    /// Writes the configuration of a process and returns its file. `more` is put before the tables.
+    /// The same cluster, with other brokers for a datacenter.
+    #[must_use]
+    pub fn with_brokers(mut self, datacenter: &str, brokers: &str) -> Self {
+        for (name, brokers_of) in &mut self.brokers {
+            if *name == datacenter {
+                brokers.clone_into(brokers_of);
+            }
+        }
+        self
+    }
+
+    /// Writes the configuration of a process and returns its file. `more` is put before the tables. Nobody is asked for a
+    /// token unless it says otherwise.
     ///
     /// # Panics
     /// When the file cannot be written.
     pub fn configure(&self, name: &str, datacenter: &str, more: &str) -> PathBuf {
+        let tokens = if more.contains("tokens_required") { "" } else { "tokens_required = false" };
         let mut text = format!(
-            "prefix = '{}'\ndatacenter = '{datacenter}'\nconfig_datacenter = 'alpha'\npartitions = {PARTITIONS}\n\
+            "{tokens}\nprefix = '{}'\ndatacenter = '{datacenter}'\nconfig_datacenter = 'alpha'\npartitions = {PARTITIONS}\n\
              log_filter = 'warn,tidewheel=info'\n{more}\n\
              [kafka]\nreplication_factor = {}\n{}\n[database]\nreplication_factor = 1\n",
             self.prefix,
             self.replicas,
             if self.replicas < 3 { "allow = ['allow-single-replica']" } else { "" },
         );
-        for (label, ((datacenter, addresses), (_, port))) in (1..).zip(self.databases.iter().zip(&self.urls))
-        {
+        let places = self.databases.iter().zip(&self.urls).zip(&self.brokers);
+        for (label, (((datacenter, addresses), (_, port)), (_, brokers))) in (1..).zip(places) {
             let addresses: Vec<_> = addresses.iter().map(|address| format!("'{address}'")).collect();
             text.push_str(&format!(
                 "[datacenters.{datacenter}]\nlabel = {label}\nbrokers = '{}'\ndatabase = [{}]\n\
                  url = 'http://127.0.0.1:{port}'\n",
-                self.brokers,
+                brokers,
                 addresses.join(", "),
             ));
         }
@@ -180,7 +205,11 @@ impl Cluster {
         Process { child, id, address: format!("http://{listen}"), log }
     }
 
-    fn config(&self, datacenter: &str) -> Config {
+    /// The configuration of a datacenter's processes.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn config(&self, datacenter: &str) -> Config {
         let file = self.configure(&format!("test-{datacenter}"), datacenter, "");
         Config::load(Sources { file: Some(file), ..Sources::default() }).expect("a configuration")
     }

@@ -10,10 +10,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Changed, Configuration, position};
 
+/// A log that says nothing for so long is away.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
 /// Why a change came to nothing, as far as is known.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChangeError {
-    /// The configuration's log was not read yet; nothing was appended.
+    /// The configuration's log was not read yet, or does not answer; nothing was appended.
     #[error("the configuration's log cannot be reached; nothing was changed, try again")]
     Away,
     /// The change cannot be a record; nothing was appended.
@@ -47,9 +50,15 @@ impl Configuration {
         let (Some(applied), true) = (applied, partitions > 0) else { return Err(ChangeError::Away) };
         let options = &self.0.options;
         let place = TopicPartition::new(options.topic.clone(), partition);
+        // Asked first, for an append to a log that is away may still happen long after the answer.
+        let bounds =
+            timeout_at(deadline.min(Instant::now() + ANSWERS_WITHIN), options.log.bounds(&place)).await;
+        if !matches!(bounds, Ok(Ok(_))) {
+            return Err(ChangeError::Away);
+        }
         let mut waiter = self.0.verdicts.expect(envelope.event_id);
         let appended = timeout_at(deadline, options.log.append(&place, vec![record])).await;
-        let offset = appended.map_err(|_| ChangeError::Unanswered(patience))??;
+        let offset = appended.map_err(|_| ChangeError::Unanswered(patience))??.first();
         let judged = timeout_at(deadline, waiter.at(offset)).await.ok();
         Ok(Changed { position: position(applied.log_id, partition, offset), judged })
     }

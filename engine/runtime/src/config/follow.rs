@@ -4,34 +4,40 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewheel_engine::config::{Applied, ConfigFold, ConfigFoldError, ConfigTransition};
+use tidewheel_engine::config::{Applied, ConfigFold, ConfigTransition};
 use tidewheel_log::LogError;
 use tidewheel_schemas::TopicPartition;
 use tokio::task::JoinSet;
 
-use super::{Configuration, create_config_log};
+use super::{ConfigStopped, Configuration, create_config_log};
 
 /// Most records folded before a snapshot is published.
 const RECORDS_MAX: usize = 1_024;
 /// How long to wait before the log is asked again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Why following a partition came to an end.
-enum Ended {
-    Log(LogError),
-    Fold(ConfigFoldError),
-}
-
-impl From<LogError> for Ended {
-    fn from(error: LogError) -> Self {
-        Self::Log(error)
-    }
+/// Whether what was read is no longer what the log holds. Anything else may pass, and what was read stays true meanwhile.
+const fn is_lost(error: &LogError) -> bool {
+    matches!(
+        error,
+        LogError::Trimmed { .. }
+            | LogError::BeyondEnd { .. }
+            | LogError::Damaged { .. }
+            | LogError::Rewritten { .. }
+    )
 }
 
 impl Configuration {
     /// Follows every partition, for ever. Its tasks end with it.
     pub(super) async fn follow(&self) {
-        let ends = self.begin().await;
+        let ends = match self.begin().await {
+            Ok(ends) => ends,
+            Err(error) => {
+                tracing::error!(topic = %self.0.options.topic, %error, "the configuration cannot be followed");
+                self.0.stopped.send_replace(Some(error.into()));
+                return;
+            }
+        };
         self.0.partitions.send_replace(u32::try_from(ends.len()).unwrap_or(u32::MAX));
         let mut tasks = JoinSet::new();
         for partition in ends.keys().copied() {
@@ -42,14 +48,14 @@ impl Configuration {
     }
 
     /// Creates what does not exist, and says where each partition ends now.
-    async fn begin(&self) -> BTreeMap<u32, i64> {
+    async fn begin(&self) -> Result<BTreeMap<u32, i64>, LogError> {
         loop {
             match self.try_begin().await {
-                Ok(ends) => return ends,
-                Err(error) => {
+                Err(error) if error.is_transient() => {
                     tracing::warn!(topic = %self.0.options.topic, %error, "the configuration cannot be read; trying again");
                     tokio::time::sleep(RETRY).await;
                 }
+                settled => return settled,
             }
         }
     }
@@ -72,14 +78,14 @@ impl Configuration {
         let mut is_away = false;
         loop {
             match self.read(&place, &mut fold, ends, &mut is_away).await {
-                Ended::Log(error) => {
+                ConfigStopped::Log(error) if !is_lost(&error) => {
                     if !is_away {
                         tracing::warn!(partition = %place, %error, "the configuration is away; going on with what was read");
                     }
                     is_away = true;
                     tokio::time::sleep(RETRY).await;
                 }
-                Ended::Fold(error) => {
+                error => {
                     tracing::error!(partition = %place, %error, "the configuration is followed no further");
                     self.0.stopped.send_replace(Some(error));
                     return;
@@ -94,7 +100,7 @@ impl Configuration {
         fold: &mut ConfigFold,
         ends: &BTreeMap<u32, i64>,
         is_away: &mut bool,
-    ) -> Ended {
+    ) -> ConfigStopped {
         let tail = self.0.options.log.tail(place, fold.control().next_offset).await;
         let mut tail = match tail {
             Ok(tail) => tail,
@@ -121,7 +127,7 @@ impl Configuration {
             }
             self.publish(fold, &transitions, ends);
             if let Some(error) = failed {
-                return Ended::Fold(error);
+                return error.into();
             }
         }
     }

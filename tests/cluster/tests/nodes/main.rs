@@ -3,6 +3,7 @@
 mod away;
 mod failover;
 mod restart;
+mod tokens;
 
 use std::time::Duration;
 
