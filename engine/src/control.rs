@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidewheel_schemas::mutation::{self, Mutation};
-use tidewheel_schemas::{Author, Claim, EventId, EventType, Headers, LogId, OutboxName};
+use tidewheel_schemas::{Author, Claim, EventId, EventType, Headers, LogId, OutboxName, RunId};
 
 use crate::verdict::{Rejection, Verdict};
 
@@ -40,6 +40,9 @@ pub struct Control {
     pub log_time_us: i64,
     /// The last outbox message accepted from each source partition.
     pub sources: BTreeMap<(LogId, u32), OutboxName>,
+    /// The largest time in the fresh run ids that records of this partition named, milliseconds since 1970: no run
+    /// with a later one exists. None if a build wrote the checkpoint that did not count them.
+    pub newest_fresh_ms: Option<u64>,
     /// The offset to be folded next.
     pub next_offset: i64,
     /// Event id of the last record folded (none for foreign ones): resuming verifies that the log holds it there.
@@ -88,6 +91,7 @@ impl Control {
             next_seq: 0,
             log_time_us: i64::MIN,
             sources: BTreeMap::new(),
+            newest_fresh_ms: Some(0),
             next_offset: 0,
             last_event_id: None,
         }
@@ -97,6 +101,13 @@ impl Control {
     pub fn write_timestamp_us(&self, offset: i64) -> i64 {
         let offset = if mutation::is(Mutation::TimestampUnordered) { 0 } else { offset };
         self.log.map_or(0, |log| log.epoch_us).saturating_add(offset.saturating_mul(8))
+    }
+
+    /// Notes the time in a fresh run id, whatever becomes of the record that names it.
+    pub(crate) fn note_run(&mut self, run_id: RunId) {
+        if let (Some(newest_ms), Some(fresh_ms)) = (&mut self.newest_fresh_ms, run_id.fresh_ms()) {
+            *newest_ms = (*newest_ms).max(fresh_ms);
+        }
     }
 
     /// Judges the author of a record whose headers are known. `Accepted` means: go on to the entity.

@@ -1,6 +1,8 @@
 //! The fold: the one function that turns a partition's records into state. Engine, projector and replay call it,
 //! and nothing else changes state. Total and deterministic: no history can fail to load.
 
+mod unseen;
+
 use std::collections::BTreeMap;
 
 use tidewheel_schemas::mutation::{self, Mutation};
@@ -9,6 +11,7 @@ use tidewheel_schemas::{
     partition::partition_for, registry,
 };
 
+use self::unseen::Unseen;
 use crate::control::Control;
 use crate::outbox::OutboxEntry;
 use crate::run::Run;
@@ -51,13 +54,14 @@ pub enum FoldError {
 
 /// The state of one partition: control, outbox, and the runs that are in memory.
 ///
-/// The caller keeps one rule: before a record is folded, its run (see [`Fold::wanted`]) is in memory or known not to
-/// exist in the view that everything evicted was written to.
+/// The caller keeps one rule: before a record is folded, its run, if [`Fold::wanted`] names it, is in memory or known not
+/// to exist in the view that everything evicted was written to.
 #[derive(Debug, Clone)]
 pub struct Fold {
     control: Control,
     runs: BTreeMap<RunId, Run>,
     outbox: BTreeMap<OutboxName, OutboxEntry>,
+    unseen: Unseen,
 }
 
 impl Fold {
@@ -69,7 +73,8 @@ impl Fold {
     /// The state at a checkpoint: its control row and outbox rows. Runs are loaded as they are wanted.
     pub fn resume(control: Control, outbox: impl IntoIterator<Item = OutboxEntry>) -> Self {
         let outbox = outbox.into_iter().map(|entry| (entry.name, entry)).collect();
-        Self { control, runs: BTreeMap::new(), outbox }
+        let unseen = Unseen::since(control.newest_fresh_ms);
+        Self { control, runs: BTreeMap::new(), outbox, unseen }
     }
 
     /// The control state.
@@ -115,18 +120,20 @@ impl Fold {
         });
         if safe {
             self.runs.remove(&run_id);
+            self.unseen.left(run_id);
         }
         safe
     }
 
-    /// The run a record is about, if it is not in memory: load it before folding the record. None for a record that
-    /// lies in the wrong partition: its run is another owner's, whatever the views know of it.
+    /// The run a record is about, if it is not in memory and may exist: load it before folding the record. None for a
+    /// record that lies in the wrong partition: its run is another owner's, whatever the views know of it.
     pub fn wanted(&self, record: &Record) -> Option<RunId> {
         match &record.headers {
             RecordHeaders::Known(headers) => headers
                 .entity
                 .run_id()
-                .filter(|run_id| !self.runs.contains_key(run_id) && self.lies_here(record, *run_id)),
+                .filter(|run_id| !self.runs.contains_key(run_id) && !self.unseen.contains(*run_id))
+                .filter(|run_id| self.lies_here(record, *run_id)),
             RecordHeaders::Foreign(_) => None,
         }
     }
@@ -202,6 +209,9 @@ impl Fold {
     fn judge(&mut self, record: &Record, headers: &Headers) -> Applied {
         if let Err(rejection) = self.check_place(record, headers) {
             return Applied::nothing(Verdict::Rejected(rejection));
+        }
+        if let Entity::Run(run_id) = headers.entity {
+            self.control.note_run(run_id);
         }
         let admitted = self.control.admit(headers);
         if admitted != Verdict::Accepted {

@@ -173,8 +173,9 @@ impl Projector {
         let progress: Vec<_> = (opened.iter())
             .map(|opened| Arc::new(Progress::new(opened.control.clone(), options.writes)))
             .collect();
-        // Batches, not records: what bounds memory is the room below.
-        let (commands, queue) = mpsc::channel(1_024);
+        // Batches, not records: what bounds memory is the room below. Far more than it takes to fill that, since a
+        // log that is followed closely comes in batches of few records.
+        let (commands, queue) = mpsc::channel(16_384);
         let (failed, failure) = watch::channel(None);
         let (stopping, stopped) = watch::channel(false);
         let wake = Arc::new(Notify::new());

@@ -87,7 +87,10 @@ fn json(text: &'static str) -> Payload {
 }
 
 fn run(number: u8) -> RunId {
-    RunId::fresh(0x0abc, 1_767_225_600_000 + u64::from(number), [number; 8])
+    // Fixtures are frozen: these ids are of the version that fresh ones had when the first were written.
+    let mut bytes = *RunId::fresh(0x0abc, 1_767_225_600_000 + u64::from(number), [number; 8]).as_bytes();
+    bytes[6] = (bytes[6] & 0x0f) | 0x80;
+    RunId::from_bytes(bytes)
 }
 
 fn location(coordinates: &[u32]) -> Location {

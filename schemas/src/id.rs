@@ -88,8 +88,12 @@ uuid_newtype!(
 );
 
 /// Turns 16 bytes into a UUID of version 8 (custom), variant RFC 9562, keeping the other 122 bits.
-const fn version_8(mut bytes: [u8; 16]) -> [u8; 16] {
-    bytes[6] = (bytes[6] & 0x0f) | 0x80;
+const fn version_8(bytes: [u8; 16]) -> [u8; 16] {
+    of_version(8, bytes)
+}
+
+const fn of_version(version: u8, mut bytes: [u8; 16]) -> [u8; 16] {
+    bytes[6] = (bytes[6] & 0x0f) | (version << 4);
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     bytes
 }
@@ -165,12 +169,19 @@ impl TokenId {
 pub const DATACENTER_LABEL_MAX: u16 = 0x0fff;
 
 impl RunId {
-    /// A fresh id: 48 bits of `unix_ms`, the 12-bit `datacenter` label, 62 random bits; ids sort by time.
+    /// A fresh id: 48 bits of `unix_ms`, the 12-bit `datacenter` label, 62 random bits; ids sort by time. A UUID of
+    /// version 7 (RFC 9562), which tells it from one that derives from a key.
     pub fn fresh(datacenter: u16, unix_ms: u64, random: [u8; 8]) -> Self {
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&unix_ms.to_be_bytes()[2..]);
         bytes[8..].copy_from_slice(&random);
-        Self::labelled(bytes, datacenter)
+        Self::labelled(7, bytes, datacenter)
+    }
+
+    /// The time in a fresh id, milliseconds since 1970; none in an id that derives from a key.
+    pub fn fresh_ms(&self) -> Option<u64> {
+        let (bytes, is_fresh) = (self.as_bytes(), self.as_uuid().get_version_num() == 7);
+        is_fresh.then(|| bytes[..6].iter().fold(0, |time, byte| (time << 8) | u64::from(*byte)))
     }
 
     /// The id of the run that `key` names, so that starting twice is a duplicate the fold sees.
@@ -180,14 +191,14 @@ impl RunId {
             "tidewheel run keyed v1",
             &[namespace.as_bytes(), &label.to_be_bytes(), workflow.as_bytes(), key.as_bytes()],
         );
-        Self::labelled(hash, label)
+        Self::labelled(8, hash, label)
     }
 
-    fn labelled(mut bytes: [u8; 16], datacenter: u16) -> Self {
+    fn labelled(version: u8, mut bytes: [u8; 16], datacenter: u16) -> Self {
         let label = datacenter & DATACENTER_LABEL_MAX;
         bytes[6] = (label >> 8) as u8;
         bytes[7] = (label & 0xff) as u8;
-        Self::from_bytes(version_8(bytes))
+        Self::from_bytes(of_version(version, bytes))
     }
 
     /// The hyphenated text without an allocation, as routing keys hold it.

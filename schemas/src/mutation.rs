@@ -27,6 +27,9 @@ macro_rules! mutations {
 }
 
 mutations! {
+    /// §4: dedup decides on all that was folded before. A start is delivered again after its run has left memory; taken
+    /// for new without looking, it runs a second time.
+    EvictedTakenForNew = "evicted_taken_for_new",
     /// §5: engine records count only under the claim in force. A paused owner wakes up and appends what it had
     /// decided; its step results stand beside those of the new owner.
     ClaimUnchecked = "claim_unchecked",

@@ -34,6 +34,7 @@ pub static TABLE: TableSchema = TableSchema {
         Column::new("open_now_from", ColumnType::Int),
         Column::new("open_later_from", ColumnType::Int),
         Column::new("outbox_from", ColumnType::Int),
+        Column::new("newest_fresh_ms", ColumnType::Int),
     ],
     bucket_bits: None,
     rows: Rows::Current,
@@ -118,6 +119,7 @@ pub fn write(checkpoint: &Checkpoint, timestamp_us: i64) -> Write {
         maybe_int(checkpoint.open_now_from),
         maybe_int(checkpoint.open_later_from),
         maybe_int(checkpoint.outbox_from),
+        maybe_int(control.newest_fresh_ms.map(u64::cast_signed)),
     ];
     let key = key(control.partition);
     put(&TABLE, key.partition, key.clustering, timestamp_us, columns)
@@ -138,7 +140,7 @@ pub fn read(partition: u32, row: Row) -> Result<Checkpoint, StoreError> {
         (Some(log_id), Some(epoch_us), Some(partitions)) => Some(LogInfo { log_id, epoch_us, partitions }),
         _ => None,
     };
-    let control = Control {
+    let mut control = Control {
         partition,
         log,
         next_offset,
@@ -152,11 +154,10 @@ pub fn read(partition: u32, row: Row) -> Result<Checkpoint, StoreError> {
             let bytes = columns.maybe_blob()?;
             read_sources(bytes).ok_or_else(|| columns.corrupt("the outbox sources are cut"))?
         },
+        newest_fresh_ms: None,
     };
-    Ok(Checkpoint {
-        control,
-        open_now_from: columns.maybe_int()?,
-        open_later_from: columns.maybe_int()?,
-        outbox_from: columns.maybe_int()?,
-    })
+    let (open_now_from, open_later_from) = (columns.maybe_int()?, columns.maybe_int()?);
+    let outbox_from = columns.maybe_int()?;
+    control.newest_fresh_ms = columns.maybe_count()?;
+    Ok(Checkpoint { control, open_now_from, open_later_from, outbox_from })
 }

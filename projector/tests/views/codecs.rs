@@ -152,11 +152,12 @@ proptest! {
         log in proptest::option::of((any_log_id(), any::<i64>(), any::<u32>())), claimed_by in proptest::option::of(".{0,20}"),
         log_time_us: i64, last_event_id in proptest::option::of(any_event_id()),
         sources in prop::collection::btree_map((any_log_id(), any::<u32>()), any_outbox_name(), 0..4),
+        newest_fresh_ms in proptest::option::of(any::<u64>()),
     ) {
         let log = log.map(|(log_id, epoch_us, partitions)| LogInfo { log_id, epoch_us, partitions });
         let control = Control {
             partition, log, fold, claim: numbers[0], claimed_by: claimed_by.map(Into::into), next_seq, log_time_us,
-            sources, next_offset, last_event_id,
+            sources, newest_fresh_ms, next_offset, last_event_id,
         };
         let checkpoint =
             Checkpoint { control, open_now_from: numbers[1], open_later_from: numbers[2], outbox_from: numbers[3] };

@@ -56,6 +56,7 @@ const KNOWN: &[(Mutation, u64)] = &[
     (Mutation::SeenIgnored, 17),
     (Mutation::LeadsAfterFailedAppend, 88),
     (Mutation::EvictsTooEarly, 1),
+    (Mutation::EvictedTakenForNew, 1),
     (Mutation::EvictsBusy, 2),
     (Mutation::EvictedTimersForgotten, 2),
     (Mutation::OpenWorkIgnored, 5),

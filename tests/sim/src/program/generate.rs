@@ -24,7 +24,9 @@ pub fn plan(random: &Random, count: usize) -> Vec<Planned> {
                 let key = format!("key-{number}-{}", random.below(1_000));
                 (RunId::keyed("default", 1, WORKFLOW, &key), Some(key))
             } else {
-                (RunId::fresh(1, 1_750_000_000_000 + number as u64, random.next().to_be_bytes()), None)
+                // Producers' clocks differ, so that ids do not come in the order of their times.
+                let unix_ms = 1_750_000_000_000 + random.below(4 * count as u64);
+                (RunId::fresh(1, unix_ms, random.next().to_be_bytes()), None)
             }
         })
         .collect();
