@@ -53,7 +53,8 @@ async fn produce(
 ) -> Result<(StatusCode, [(header::HeaderName, &'static str); 1], String), String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let start: Start<'_> = serde_json::from_slice(&body).map_err(|error| said(&error))?;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_err(|error| said(&error))?;
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_err(|error| said(&error))?;
     let random = uuid::Uuid::new_v4().into_bytes();
     let unix_ms = u64::try_from(now.as_millis()).map_err(|error| said(&error))?;
     let run_id = RunId::fresh(1, unix_ms, std::array::from_fn(|index| random[index]));
