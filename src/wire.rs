@@ -5,7 +5,10 @@ mod cluster;
 #[cfg(not(all(feature = "kafka", feature = "cql")))]
 #[path = "wire/alone.rs"]
 mod cluster;
-#[path = "wire/inspect_alone.rs"]
+#[cfg(all(feature = "kafka", feature = "cql"))]
+mod inspect;
+#[cfg(not(all(feature = "kafka", feature = "cql")))]
+#[path = "wire/inspect/alone.rs"]
 mod inspect;
 
 use std::sync::Arc;
@@ -57,10 +60,10 @@ pub enum WireError {
     /// A part that this build was made without.
     #[error("this build was made without Kafka and CQL; use one made with its default features")]
     NotBuilt,
-    /// What is not looked at yet.
+    /// What a build without clients for it cannot look at.
     #[error(
-        "this version does not look at brokers and databases before the start; `tidewheel serve` checks them when it \
-         starts and names what it refuses"
+        "this build was made without Kafka and CQL and cannot look at brokers and databases; use one made with its \
+         default features"
     )]
     NotLooked,
 }

@@ -6,6 +6,7 @@
 mod cluster;
 mod context;
 mod flight;
+mod inspect;
 mod membership;
 mod options;
 mod producer;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use inspect::KafkaInspector;
 pub use membership::{KafkaMembership, MembershipOptions};
 pub use options::{
     Compression, KafkaCluster, KafkaLogOptions, MESSAGE_TIMEOUT_MAX, Pem, Sasl, SaslMechanism, Secret, Tls,

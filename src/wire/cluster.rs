@@ -105,7 +105,8 @@ pub fn cql_options(config: &Config) -> Result<CqlStoreOptions, ConfigError> {
     Ok(options)
 }
 
-fn own(config: &Config) -> Result<(&Name, &crate::config::Datacenter), ConfigError> {
+/// The datacenter this process is in.
+pub(super) fn own(config: &Config) -> Result<(&Name, &crate::config::Datacenter), ConfigError> {
     config
         .datacenters
         .get_key_value(&config.datacenter)

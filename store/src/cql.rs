@@ -20,6 +20,7 @@ mod connect;
 mod ddl;
 mod failure;
 mod group;
+mod inspect;
 mod options;
 mod prepared;
 mod read;
@@ -41,6 +42,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::context::TokioContext;
 
 use self::failure::Judge;
+pub use self::inspect::{Inspection, Permissions, TableState};
 pub use self::options::{CqlStoreOptions, CqlTls, Secret};
 use self::prepared::Table;
 use crate::{Generation, Page, Row, RowKey, Scan, StateStore, StoreError, TableSchema, WriteSet};
@@ -73,10 +75,17 @@ impl CqlStore {
     /// [`StoreError::NoKeyspace`] and [`StoreError::Keyspace`] say what to correct; after
     /// [`StoreError::Unavailable`] trying again may help.
     pub async fn connect(options: CqlStoreOptions) -> Result<Self, StoreError> {
+        let store = Self::connect_unchecked(options).await?;
+        store.check_keyspace().await?;
+        Ok(store)
+    }
+
+    /// Connects without a look at the keyspace.
+    async fn connect_unchecked(options: CqlStoreOptions) -> Result<Self, StoreError> {
         options.check()?;
         let judge = Judge::new(&options);
         let session = connect::session(&options, &judge).await?;
-        let store = Self {
+        Ok(Self {
             session,
             judge,
             runtime: Handle::current(),
@@ -84,9 +93,7 @@ impl CqlStore {
             tables: RwLock::default(),
             changing: Mutex::default(),
             options,
-        };
-        store.check_keyspace().await?;
-        Ok(store)
+        })
     }
 
     /// The options it was connected with.

@@ -14,10 +14,19 @@ use crate::topic_rules::{TopicSettings, settings_of_a_new_topic, violations};
 /// How often a new topic is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Whether a topic is created or only asked for whether it could be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Creation {
+    /// It is.
+    Real,
+    /// The brokers look at everything and create nothing.
+    Rehearsed,
+}
+
 /// Creates a topic, or checks one that is there. Several processes may do so at once.
 pub(super) async fn create(cluster: &Arc<Cluster>, topic: &Topic, partitions: u32) -> Result<(), LogError> {
     if cluster.shape(topic).await?.is_none() {
-        create_new(cluster, topic, partitions).await?;
+        create_new(cluster, topic, partitions, Creation::Real).await?;
     }
     let shape = wait_until_led(cluster, topic, partitions).await?;
     if shape.partitions != partitions {
@@ -49,7 +58,12 @@ fn admin_options(cluster: &Cluster) -> AdminOptions {
     AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
 }
 
-async fn create_new(cluster: &Arc<Cluster>, topic: &Topic, partitions: u32) -> Result<(), LogError> {
+pub(super) async fn create_new(
+    cluster: &Arc<Cluster>,
+    topic: &Topic,
+    partitions: u32,
+    creation: Creation,
+) -> Result<(), LogError> {
     let what = || format!("creating topic {topic}");
     let replicas = cluster.options.replication_factor;
     let values = settings_of_a_new_topic(replicas);
@@ -67,8 +81,9 @@ async fn create_new(cluster: &Arc<Cluster>, topic: &Topic, partitions: u32) -> R
     let factor = i32::try_from(replicas).unwrap_or(i32::MAX);
     let empty = NewTopic::new(topic.as_str(), count, TopicReplication::Fixed(factor));
     let new = values.iter().fold(empty, |new, (name, value)| new.set(name, value));
+    let options = admin_options(cluster).validate_only(creation == Creation::Rehearsed);
     let admin = cluster.admin()?;
-    let outcome = admin.create_topics([&new], &admin_options(cluster)).await;
+    let outcome = admin.create_topics([&new], &options).await;
     let code = match outcome {
         Ok(outcomes) => match outcomes.into_iter().next() {
             Some(Err((_, code))) => code,

@@ -35,6 +35,13 @@ impl CqlStoreOptions {
     }
 }
 
+impl CqlStoreOptions {
+    /// The statement that gives the keyspace the replicas of these options.
+    pub fn alter_keyspace(&self) -> String {
+        alter_keyspace(self)
+    }
+}
+
 /// The statement that creates the keyspace, with replicas in this datacenter alone.
 pub(super) fn create_keyspace(options: &CqlStoreOptions) -> String {
     format!("CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {}", options.keyspace, replication(options))

@@ -19,7 +19,7 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A column as the database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
+pub(super) struct Found {
     /// `partition_key`, `clustering`, `static` or `regular`.
     kind: String,
     /// Place within the key.
@@ -30,7 +30,7 @@ struct Found {
 }
 
 /// The columns of a table by name.
-type Columns = BTreeMap<String, Found>;
+pub(super) type Columns = BTreeMap<String, Found>;
 
 impl CqlStore {
     pub(super) async fn check_keyspace(&self) -> Result<(), StoreError> {
@@ -74,7 +74,7 @@ impl CqlStore {
         Ok(())
     }
 
-    async fn replication(&self) -> Result<Option<BTreeMap<String, String>>, StoreError> {
+    pub(super) async fn replication(&self) -> Result<Option<BTreeMap<String, String>>, StoreError> {
         let text = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
         let rows = self.ask(text, (&self.options.keyspace,)).await.map_err(Failure::general)?;
         let row =
@@ -201,7 +201,7 @@ impl CqlStore {
         Ok(numbers)
     }
 
-    async fn all_columns(&self) -> Result<BTreeMap<String, Columns>, StoreError> {
+    pub(super) async fn all_columns(&self) -> Result<BTreeMap<String, Columns>, StoreError> {
         let text = "SELECT table_name, column_name, kind, position, clustering_order, type FROM \
                     system_schema.columns WHERE keyspace_name = ?";
         let rows = self.ask(text, (&self.options.keyspace,)).await.map_err(Failure::general)?;
@@ -209,7 +209,11 @@ impl CqlStore {
     }
 
     /// Reads one of the database's own tables.
-    async fn ask(&self, text: &str, values: impl SerializeRow) -> Result<QueryRowsResult, Failure> {
+    pub(super) async fn ask(
+        &self,
+        text: &str,
+        values: impl SerializeRow,
+    ) -> Result<QueryRowsResult, Failure> {
         let mut statement = Statement::new(text);
         statement.set_consistency(Consistency::One);
         statement.set_is_idempotent(true);
@@ -292,7 +296,10 @@ fn check_number(
 
 /// The declared columns outside the key that a table lacks. Those it has beyond the declaration are a newer
 /// binary's.
-fn lacking(table: &'static TableSchema, found: &Columns) -> Result<Vec<(Column, bool)>, StoreError> {
+pub(super) fn lacking(
+    table: &'static TableSchema,
+    found: &Columns,
+) -> Result<Vec<(Column, bool)>, StoreError> {
     let differs = |column: &str, what: String| {
         refuse(
             table,

@@ -1,4 +1,4 @@
-//! What `tidewheel check` asks brokers and databases: nothing yet.
+//! What `tidewheel check` asks brokers and databases in a build without clients for them: nothing, and it says so.
 
 use crate::check::Finding;
 use crate::config::Config;
