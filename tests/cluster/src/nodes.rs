@@ -69,8 +69,17 @@ pub struct Cluster {
     prefix: String,
     brokers: String,
     replicas: usize,
-    databases: Vec<(&'static str, Vec<SocketAddr>)>,
-    urls: Vec<(&'static str, u16)>,
+    datacenters: Vec<Datacenter>,
+}
+
+/// A datacenter of a cluster. Its place in the list is its label, from one on.
+struct Datacenter {
+    name: &'static str,
+    /// Where its keyspace is, in the database's words.
+    database: &'static str,
+    contact_points: Vec<SocketAddr>,
+    /// Where other datacenters reach it.
+    port: u16,
 }
 
 /// A process of a cluster. Killed when dropped.
@@ -95,18 +104,23 @@ impl Cluster {
     /// When there is no temporary folder.
     pub fn new(servers: &Servers, prefix: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let databases = ["alpha", "beta"]
-            .map(|datacenter| (datacenter, servers.cassandra.contact_points(datacenter)))
-            .to_vec();
-        let urls = ["alpha", "beta"].map(|datacenter| (datacenter, free_port())).to_vec();
-        Self {
+        let mut cluster = Self {
             folder,
             prefix: prefix.to_owned(),
             brokers: servers.kafka.bootstrap().to_owned(),
             replicas: servers.kafka.brokers().min(3),
-            databases,
-            urls,
-        }
+            datacenters: Vec::new(),
+        };
+        cluster.add(servers, "alpha", "alpha");
+        cluster.add(servers, "beta", "beta");
+        cluster
+    }
+
+    /// Adds a datacenter to the configuration of every process that is started from now on. Its keyspace is its own,
+    /// in the datacenter `database` of the database.
+    pub fn add(&mut self, servers: &Servers, name: &'static str, database: &'static str) {
+        let contact_points = servers.cassandra.contact_points(database);
+        self.datacenters.push(Datacenter { name, database, contact_points, port: free_port() });
     }
 
     /// Writes the configuration of a process and returns its file. `more` is put before the tables.
@@ -122,12 +136,11 @@ impl Cluster {
             self.replicas,
             if self.replicas < 3 { "allow = ['allow-single-replica']" } else { "" },
         );
-        for (label, ((datacenter, addresses), (_, port))) in (1..).zip(self.databases.iter().zip(&self.urls))
-        {
-            let addresses: Vec<_> = addresses.iter().map(|address| format!("'{address}'")).collect();
+        for (label, Datacenter { name, database, contact_points, port }) in (1..).zip(&self.datacenters) {
+            let addresses: Vec<_> = contact_points.iter().map(|address| format!("'{address}'")).collect();
             text.push_str(&format!(
-                "[datacenters.{datacenter}]\nlabel = {label}\nbrokers = '{}'\ndatabase = [{}]\n\
-                 url = 'http://127.0.0.1:{port}'\n",
+                "[datacenters.{name}]\nlabel = {label}\nbrokers = '{}'\ndatabase = [{}]\n\
+                 database_datacenter = '{database}'\nurl = 'http://127.0.0.1:{port}'\n",
                 self.brokers,
                 addresses.join(", "),
             ));
@@ -142,8 +155,8 @@ impl Cluster {
     /// # Panics
     /// When there is no such datacenter.
     pub fn address_of(&self, datacenter: &str) -> String {
-        let (_, port) = self.urls.iter().find(|(name, _)| *name == datacenter).expect("a datacenter");
-        format!("127.0.0.1:{port}")
+        let found = self.datacenters.iter().find(|found| found.name == datacenter);
+        format!("127.0.0.1:{}", found.expect("a datacenter").port)
     }
 
     /// Starts a process and waits until it takes requests.
