@@ -222,6 +222,9 @@ pub struct StartArguments {
     /// A tag, such as `shop:berlin`; may be repeated.
     #[arg(long = "tag", value_name = "NAME:VALUE")]
     pub tags: Vec<String>,
+    /// The datacenter the run shall live in; with `--from` and without a workflow each line says its own.
+    #[arg(long, value_name = "NAME")]
+    pub datacenter: Option<Name>,
     /// Wait this long for the result, such as `30s`.
     #[arg(long, value_name = "DURATION")]
     pub wait: Option<String>,
@@ -229,8 +232,8 @@ pub struct StartArguments {
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
     /// A file of JSON lines, `-` for standard input: with a workflow each line is an input, without one each line
-    /// is `{"workflow", "key"?, "input"?, "tags"?}`. Repeated with the same `--idempotency-key`, it starts nothing
-    /// twice.
+    /// is `{"workflow", "key"?, "input"?, "tags"?, "datacenter"?}`. Repeated with the same `--idempotency-key`, it
+    /// starts nothing twice.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "key", "wait"])]
     pub from: Option<PathBuf>,
     #[command(flatten)]
@@ -249,6 +252,9 @@ pub struct ListArguments {
     /// Only runs with this tag, such as `shop:berlin`.
     #[arg(long, value_name = "NAME:VALUE")]
     pub tag: Option<String>,
+    /// The datacenter whose runs to list; that of the server unless said.
+    #[arg(long, value_name = "NAME")]
+    pub datacenter: Option<Name>,
     /// Most runs to show.
     #[arg(long, default_value_t = 50)]
     pub limit: u32,

@@ -57,6 +57,9 @@ pub struct Config {
     pub node: Option<Name>,
     /// The datacenters of the cluster, by name; none on an embedded log.
     pub datacenters: BTreeMap<Name, Datacenter>,
+    /// The datacenters that the runs of namespaces live in unless a start says otherwise; for a namespace without one
+    /// it is the datacenter that is asked.
+    pub namespace_homes: BTreeMap<Name, Name>,
     /// The datacenter whose brokers hold the topic of configuration changes.
     pub config_datacenter: Option<Name>,
     /// How Kafka is used, in a cluster.
@@ -167,6 +170,7 @@ impl Default for Config {
             roles: BTreeSet::from([Role::Ingest, Role::Engine, Role::Projector]),
             node: None,
             datacenters: BTreeMap::new(),
+            namespace_homes: BTreeMap::new(),
             config_datacenter: None,
             kafka: Kafka::default(),
             database: Database::default(),

@@ -2,6 +2,7 @@
 //! [`Node::builder`]; `tidewheel dev` is such a program.
 
 mod configuration;
+mod datacenters;
 mod duties;
 mod gate;
 mod parts;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidewheel_engine::workflow::Workflows;
+use tidewheel_ingest::datacenters::{DatacentersError, Elsewhere};
 use tidewheel_ingest::server::Limits;
 use tidewheel_schemas::Name;
 use tidewheel_sdk::{Context, WorkflowResult};
@@ -46,6 +48,9 @@ pub enum NodeError {
         /// Why.
         what: String,
     },
+    /// Requests cannot be forwarded to the other datacenters as they are named.
+    #[error(transparent)]
+    Datacenters(#[from] DatacentersError),
     /// Log or store cannot be opened.
     #[error(transparent)]
     Wire(#[from] wire::WireError),
@@ -78,7 +83,12 @@ pub struct Node;
 impl Node {
     /// A node with the default configuration and no workflows yet.
     pub fn builder() -> NodeBuilder {
-        NodeBuilder { config: Config::default(), workflows: Workflows::new(), refused: None }
+        NodeBuilder {
+            config: Config::default(),
+            workflows: Workflows::new(),
+            neighbours: Vec::new(),
+            refused: None,
+        }
     }
 }
 
@@ -86,6 +96,7 @@ impl Node {
 pub struct NodeBuilder {
     config: Config,
     workflows: Workflows,
+    neighbours: Vec<Elsewhere>,
     refused: Option<NodeError>,
 }
 
@@ -133,6 +144,23 @@ impl NodeBuilder {
         self
     }
 
+    /// Names another datacenter, beside those of the configuration: requests about the runs whose ids carry `label`
+    /// are forwarded to `url`, and so are starts that name it. Each datacenter must name the others alike.
+    #[must_use]
+    pub fn other_datacenter(mut self, name: &str, label: u16, url: &str) -> Self {
+        match Name::new(name) {
+            Ok(name) => self.neighbours.push(Elsewhere { name, label, url: url.to_owned() }),
+            Err(error) => {
+                self.refused.get_or_insert(NodeError::Config(ConfigError::Invalid {
+                    source_name: "the program".to_owned(),
+                    key: "other_datacenter".to_owned(),
+                    what: error.to_string(),
+                }));
+            }
+        }
+        self
+    }
+
     /// Keeps everything in memory and nothing on disk.
     #[must_use]
     pub const fn ephemeral(mut self, ephemeral: bool) -> Self {
@@ -149,7 +177,7 @@ impl NodeBuilder {
             return Err(refused);
         }
         self.config.check()?;
-        RunningNode::start(self.config, self.workflows).await
+        RunningNode::start(self.config, self.workflows, self.neighbours).await
     }
 
     /// Starts the node, says so on standard output, and serves until SIGTERM or ctrl-c; what is in flight then is
@@ -209,14 +237,19 @@ pub struct RunningNode {
 }
 
 impl RunningNode {
-    async fn start(config: Config, workflows: Workflows) -> Result<Self, NodeError> {
+    async fn start(
+        config: Config,
+        workflows: Workflows,
+        neighbours: Vec<Elsewhere>,
+    ) -> Result<Self, NodeError> {
         let recorder = telemetry::metrics_recorder().map_err(|error| role("the metrics recorder", error))?;
         // Before anything else is opened: a taken port is the commonest reason not to start.
         let listener =
             TcpListener::bind(config.listen).await.map_err(|error| listen_error(&config, &error))?;
         let address = listener.local_addr().map_err(|error| listen_error(&config, &error))?;
         let stop_serving = CancellationToken::new();
-        let begin = Begin { config, workflows, recorder, stop_serving: stop_serving.clone() };
+        let forwarder = datacenters::forwarder(&config, neighbours, stop_serving.clone())?;
+        let begin = Begin { config, workflows, forwarder, recorder, stop_serving: stop_serving.clone() };
         let serve = |listener, router| {
             let serving =
                 tidewheel_ingest::server::serve(listener, router, stop_serving.clone(), Limits::default());

@@ -54,6 +54,7 @@ codes! {
     ForeignPosition = "foreign_position", UNPROCESSABLE_ENTITY, "The position belongs to a log not read here";
     InvalidIdempotencyKey = "invalid_idempotency_key", UNPROCESSABLE_ENTITY, "The Idempotency-Key cannot be used";
     WorkflowNotFound = "workflow_not_found", UNPROCESSABLE_ENTITY, "There is no such workflow";
+    DatacenterNotFound = "datacenter_not_found", UNPROCESSABLE_ENTITY, "There is no such datacenter";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is over its limit";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "A payload is over its limit";
     BatchTooLong = "batch_too_long", PAYLOAD_TOO_LARGE, "The batch has too many lines";
@@ -79,6 +80,8 @@ codes! {
     Overloaded = "overloaded", TOO_MANY_REQUESTS, "The log takes no more for now";
     Lagging = "lagging", TOO_MANY_REQUESTS, "The views are too far behind the log";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something failed that should not have";
+    DatacenterMismatch = "datacenter_mismatch", BAD_GATEWAY, "The request was forwarded to the wrong datacenter";
+    DatacenterUnreachable = "datacenter_unreachable", SERVICE_UNAVAILABLE, "The datacenter does not answer";
     OutcomeUnknown = "outcome_unknown", SERVICE_UNAVAILABLE, "Whether it happened is not known yet";
     NotReady = "not_ready", SERVICE_UNAVAILABLE, "The node is not ready";
     LogUnavailable = "log_unavailable", SERVICE_UNAVAILABLE, "The log takes no appends";

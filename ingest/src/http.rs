@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::administration::Administration;
+use crate::forward::{self, Forwarder};
 use crate::state::Ingest;
 
 #[derive(OpenApi)]
@@ -24,7 +25,10 @@ use crate::state::Ingest;
     info(
         title = "Tidewheel",
         description = "Durable workflows whose only source of truth is a message log. Every error is a problem \
-                       (RFC 9457) with a stable `code`.",
+                       (RFC 9457) with a stable `code`. Any datacenter answers requests about any run: those about \
+                       a run of another one are forwarded there. `datacenter_unreachable` says that nothing was \
+                       appended, `outcome_unknown` that it is not known: then send it again with the same \
+                       `Idempotency-Key`.",
     ),
     tags(
         (name = "runs", description = "Start, read and steer executions of workflows"),
@@ -71,6 +75,11 @@ pub fn administration(administration: Administration) -> OpenApiRouter {
         .routes(routes!(tokens::rotate_token))
         .routes(routes!(tokens::revoke_token))
         .with_state(administration)
+}
+
+/// The routes given, of which those about runs of other datacenters are answered there.
+pub fn forwarding(router: OpenApiRouter, forwarder: Forwarder) -> OpenApiRouter {
+    router.route_layer(axum::middleware::from_fn_with_state(forwarder, forward::route::forward))
 }
 
 /// Puts the face together: the routes given, `/openapi.json` and `/docs` describing them, problems for everything else.

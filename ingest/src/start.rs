@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -15,6 +16,8 @@ use tidewheel_schemas::limit::{
 use tidewheel_schemas::{Name, Payload, RunId};
 use utoipa::ToSchema;
 
+use crate::datacenters::Place;
+use crate::forward::Neighbour;
 use crate::state::Ingest;
 use crate::submit::{Asker, Prepared};
 
@@ -38,12 +41,44 @@ pub struct StartRun<'a> {
     /// Up to 16 words to find the run by; keys of 1 to 64 bytes, values of at most 256.
     #[serde(default)]
     tags: BTreeMap<String, String>,
+    /// The datacenter the run shall live in; its namespace's home if absent. A start for another datacenter than the
+    /// one that is asked is forwarded, and acknowledged once it is durable there.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>)]
+    datacenter: Option<Cow<'a, str>>,
+}
+
+/// What is to be done about a request to start a run.
+pub(crate) enum Start<'a> {
+    /// To make a record of it.
+    Here(StartRun<'a>),
+    /// To have it answered by another datacenter.
+    There(Arc<Neighbour>),
 }
 
 impl Ingest {
-    /// Makes a record of the request to start a run that `body` holds.
-    pub(crate) fn prepare_start(&self, asker: &Asker<'_>, body: &Bytes) -> Result<Prepared, Problem> {
+    /// Reads the request to start a run that `body` holds, as far as it must be to tell where it belongs.
+    pub(crate) fn read_start<'a>(
+        &self,
+        namespace: &Name,
+        body: &'a Bytes,
+        is_forwarded: bool,
+    ) -> Result<Start<'a>, Problem> {
         let request: StartRun<'_> = parse_json(body)?;
+        let forwarder = &self.0.settings.forwarder;
+        match forwarder.of_start(namespace, request.datacenter.as_deref(), is_forwarded)? {
+            Place::Here => Ok(Start::Here(request)),
+            Place::There(to) => Ok(Start::There(to)),
+        }
+    }
+
+    /// Makes a record of a request to start a run, which `body` holds.
+    pub(crate) fn prepare_start(
+        &self,
+        asker: &Asker<'_>,
+        request: StartRun<'_>,
+        body: &Bytes,
+    ) -> Result<Prepared, Problem> {
         let workflow = self.workflow(&request.workflow)?;
         let key = request.key.map(Cow::into_owned);
         if let Some(key) = &key {
@@ -51,7 +86,7 @@ impl Ingest {
         }
         check_tags(&request.tags)?;
         let input = payload(body, request.input, "input")?;
-        let (namespace, datacenter) = (asker.namespace, self.0.settings.datacenter);
+        let (namespace, datacenter) = (asker.namespace, self.0.settings.forwarder.label());
         let run_id = match (&key, &asker.idempotency_key) {
             (Some(key), _) => RunId::keyed(namespace, datacenter, &workflow, key),
             // A retry must lead to the same run. No key can be this text, since keys hold no control characters.

@@ -12,6 +12,7 @@ use tidewheel_engine::Verdict;
 use tidewheel_schemas::{Name, Position, Topic, TopicFamily};
 use tokio_util::sync::CancellationToken;
 
+use crate::forward::Forwarder;
 use crate::producer::Producer;
 
 /// How long a mutation waits for the fold's verdict unless the request says otherwise.
@@ -26,8 +27,8 @@ pub struct Settings {
     pub namespaces: Namespaces,
     /// The workflows that may be started; `None` for any.
     pub workflows: Option<BTreeSet<Name>>,
-    /// Label of the datacenter new runs live in, 12 bits.
-    pub datacenter: u16,
+    /// Knows the datacenter of this process and the way to the others.
+    pub forwarder: Forwarder,
     /// The topics whose schemas are shown, with their families.
     pub topics: Vec<(TopicFamily, Topic)>,
     /// How long a mutation waits for the fold's verdict; [`VERDICT_TIMEOUT`] if nothing speaks against it.
@@ -117,7 +118,7 @@ impl Ingest {
     /// The token of a place in the topic of workflow events.
     pub(crate) fn position(&self, partition: u32, offset: i64) -> Result<Position, Problem> {
         let log_id = self.0.producer.log_id(partition).ok_or_else(not_ready)?;
-        let (family, datacenter) = (TopicFamily::WorkflowEvents, self.0.settings.datacenter);
+        let (family, datacenter) = (TopicFamily::WorkflowEvents, self.0.settings.forwarder.label());
         Ok(Position { log_id, family, datacenter, partition, offset })
     }
 }

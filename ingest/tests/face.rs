@@ -8,6 +8,8 @@ mod batch;
 mod description;
 #[path = "face/fates.rs"]
 mod fates;
+#[path = "face/forwarding.rs"]
+mod forwarding;
 #[path = "face/limits.rs"]
 mod limits;
 #[path = "face/node.rs"]

@@ -70,12 +70,15 @@ pub struct Start<'a, I: ?Sized> {
     /// Words to find the run by.
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub tags: std::collections::BTreeMap<String, String>,
+    /// The datacenter the run shall live in; its namespace's home if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datacenter: Option<&'a str>,
 }
 
 impl<'a, I: ?Sized> Start<'a, I> {
-    /// A run without key and tags.
+    /// A run without key and tags, in its namespace's home.
     pub fn new(workflow: &'a str, input: &'a I) -> Self {
-        Self { workflow, key: None, input, tags: std::collections::BTreeMap::new() }
+        Self { workflow, key: None, input, tags: std::collections::BTreeMap::new(), datacenter: None }
     }
 }
 

@@ -55,7 +55,9 @@ async fn list(arguments: &ListArguments) -> Result<(), Failure> {
     let limit = arguments.limit.to_string();
     let mut query = vec![("limit", limit.as_str())];
     let workflow = arguments.workflow.as_ref().map(ToString::to_string);
+    let datacenter = arguments.datacenter.as_ref().map(ToString::to_string);
     for (name, value) in [
+        ("datacenter", datacenter.as_ref()),
         ("workflow", workflow.as_ref()),
         ("status", arguments.status.as_ref()),
         ("tag", arguments.tag.as_ref()),

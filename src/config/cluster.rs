@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use tidewheel_ingest::datacenters::forwarding_url;
 use tidewheel_schemas::Name;
 
 use super::{Config, ConfigError, DATACENTER_LABEL_MAX};
@@ -198,6 +199,15 @@ impl Config {
         let invalid = |key: &str, what: String| {
             Err(ConfigError::Invalid { source_name: "configuration".to_owned(), key: key.to_owned(), what })
         };
+        for (namespace, home) in &self.namespace_homes {
+            let key = format!("namespace_homes.{namespace}");
+            if !self.namespaces.contains(namespace) {
+                return invalid(&key, format!("`{namespace}` is none of the namespaces"));
+            }
+            if self.is_cluster() && !self.datacenters.contains_key(home) {
+                return invalid(&key, format!("`{home}` is none of the datacenters"));
+            }
+        }
         if self.roles.is_empty() {
             return invalid("roles", "none given; give ingest, engine or projector".to_owned());
         }
@@ -246,9 +256,9 @@ impl Config {
                 return invalid(&key("database"), "none given; give some nodes, `host:port`".to_owned());
             }
             if let Some(url) = &datacenter.url
-                && !(url.starts_with("http://") || url.starts_with("https://"))
+                && let Err(what) = forwarding_url(url)
             {
-                return invalid(&key("url"), format!("`{url}` is not an http or https URL"));
+                return invalid(&key("url"), format!("`{url}` {what}"));
             }
             if *name != self.datacenter && datacenter.url.is_none() {
                 let what = "missing; requests about its runs are forwarded there".to_owned();
@@ -319,6 +329,18 @@ mod tests {
         assert_eq!(with(|config| config.roles.clear()), "roles");
         assert_eq!(
             with(|config| {
+                config.namespace_homes.insert(name("default"), name("gamma"));
+            }),
+            "namespace_homes.default"
+        );
+        assert_eq!(
+            with(|config| {
+                config.namespace_homes.insert(name("billing"), name("alpha"));
+            }),
+            "namespace_homes.billing"
+        );
+        assert_eq!(
+            with(|config| {
                 config.roles.insert(Role::Gateway);
             }),
             "roles"
@@ -330,12 +352,13 @@ mod tests {
             change(config.datacenters.get_mut(&name("Be.ta")).unwrap());
         };
         type Change<'a> = &'a dyn Fn(&mut Datacenter);
-        let cases: [(&str, Change<'_>); 5] = [
+        let cases: [(&str, Change<'_>); 6] = [
             ("label", &|datacenter| datacenter.label = 5_000),
             ("brokers", &|datacenter| datacenter.brokers.clear()),
             ("database", &|datacenter| datacenter.database.clear()),
             ("url", &|datacenter| datacenter.url = None),
             ("url", &|datacenter| datacenter.url = Some("one:7400".into())),
+            ("url", &|datacenter| datacenter.url = Some("https://one:7400".into())),
         ];
         for (setting, change) in cases {
             let mut config = cluster();

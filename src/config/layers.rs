@@ -252,6 +252,13 @@ mod tests {
                 },
             )]
             .into(),
+            namespace_homes: [("a", "7")]
+                .into_iter()
+                .map(|(namespace, home)| {
+                    let name = |text| tidewheel_schemas::Name::new(text).unwrap();
+                    (name(namespace), name(home))
+                })
+                .collect(),
             config_datacenter: Some(tidewheel_schemas::Name::new("7").unwrap()),
             kafka: Kafka { session_timeout_ms: 7_000, allow: ["a".into()].into(), ..Kafka::default() },
             database: Database { replication_factor: 1, ..Database::default() },
@@ -263,6 +270,7 @@ mod tests {
                     runs_active_max = 10\n\
                     namespaces = ['a', 'b']\nlog_filter = 'debug'\nlog_format = 'json'\n\
                     tokens_required = true\n\
+                    namespace_homes = { a = '7' }\n\
                     roles = ['ingest', 'engine', 'projector']\nnode = '3'\nconfig_datacenter = '7'\n\
                     datacenters.7 = { label = 5, brokers = 'b:1', database = ['d:1'], keyspace = 'k' }\n\
                     kafka = { session_timeout_ms = 7000, allow = ['a'] }\n\
@@ -292,6 +300,7 @@ mod tests {
             ("TIDEWHEEL_DATACENTERS__7__BROKERS", "b:1"),
             ("TIDEWHEEL_DATACENTERS__7__DATABASE", "[\"d:1\"]"),
             ("TIDEWHEEL_DATACENTERS__7__KEYSPACE", "k"),
+            ("TIDEWHEEL_NAMESPACE_HOMES__A", "\"7\""),
             ("TIDEWHEEL_KAFKA__SESSION_TIMEOUT_MS", "7000"),
             ("TIDEWHEEL_KAFKA__ALLOW", "[\"a\"]"),
             ("TIDEWHEEL_DATABASE__REPLICATION_FACTOR", "1"),

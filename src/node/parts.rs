@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tidewheel_api::{Auth, Namespaces, Waiting};
 use tidewheel_engine::workflow::Workflows;
 use tidewheel_ingest::state::VERDICT_TIMEOUT;
-use tidewheel_ingest::{Administration, Ingest, LogProducer, Settings};
+use tidewheel_ingest::{Administration, Forwarder, Ingest, LogProducer, Settings};
 use tidewheel_log::{SharedClock, SharedLog, SystemClock};
 use tidewheel_projector::query::status::{Part, PartOf, Process};
 use tidewheel_projector::query::{LogEnd, QueryOptions, Reads};
@@ -40,6 +40,7 @@ const OBSERVED_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Begin {
     pub(super) config: Config,
     pub(super) workflows: Workflows,
+    pub(super) forwarder: Forwarder,
     pub(super) recorder: Option<PrometheusHandle>,
     pub(super) stop_serving: CancellationToken,
 }
@@ -147,7 +148,7 @@ impl Begin {
     }
 
     fn parts(self, opened: Opened, duties: Duties, mut background: Vec<JoinHandle<()>>) -> (Parts, Router) {
-        let Self { config, workflows, recorder, stop_serving } = self;
+        let Self { config, workflows, forwarder, recorder, stop_serving } = self;
         let Opened { wiring, topic, process, clock, projector } = opened;
         let waiting = Waiting::new(config.partitions);
         let names = workflows.names().cloned().collect();
@@ -200,7 +201,7 @@ impl Begin {
             Settings {
                 namespaces: namespaces.clone(),
                 workflows: Some(names),
-                datacenter: config.label(),
+                forwarder: forwarder.clone(),
                 topics: vec![
                     (TopicFamily::WorkflowEvents, topic.clone()),
                     (TopicFamily::ConfigChanges, config_topic),
@@ -239,6 +240,7 @@ impl Begin {
         } else {
             router = router.merge(tidewheel_projector::query::status_router(reads));
         }
+        let router = tidewheel_ingest::http::forwarding(router, forwarder);
         let watch = Watch::start(
             &config,
             Arc::clone(&wiring.log),

@@ -1,5 +1,6 @@
 //! `POST /v1/namespaces/{ns}/runs:batch`: one start a line in, one verdict a line out, in the same order.
 
+mod elsewhere;
 mod lines;
 mod work;
 
@@ -18,6 +19,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 
+use crate::datacenters::Place;
+use crate::forward::Forwarder;
 use crate::http::batch::work::Work;
 use crate::start::StartRun;
 use crate::state::Ingest;
@@ -59,7 +62,8 @@ impl LineAnswer {
 ///
 /// The body is NDJSON: one start a line, at most 10,000; empty lines are skipped. The answer is NDJSON too: one
 /// verdict a line, in the same order, while the request is still being read. A bad line is answered with its
-/// problem and the others go on. With an `Idempotency-Key`, a line's own key is that and the line's number.
+/// problem and the others go on. Lines for another datacenter are sent on to it. With an `Idempotency-Key`, a line's
+/// own key is that and the line's number.
 #[utoipa::path(
     post,
     path = "/v1/namespaces/{ns}/runs:batch",
@@ -89,19 +93,27 @@ pub async fn start_batch(
             .iter()
             .any(|known| essence.eq_ignore_ascii_case(known))
     };
-    require_content_type(request.headers(), accepted, "application/x-ndjson")?;
-    ingest.admit()?;
+    if !elsewhere::is_numbered(request.headers()) {
+        require_content_type(request.headers(), accepted, "application/x-ndjson")?;
+    }
+    let is_forwarded = Forwarder::is_forwarded(request.headers());
+    // Lines for other datacenters need nothing of this one.
+    if let Place::Here = ingest.0.settings.forwarder.of_start(&namespace, None, is_forwarded)? {
+        ingest.admit()?;
+    }
     // Room for every answer a batch can have: a client that sends all before it reads must not wait for itself.
     let (answers, received) = mpsc::channel(BATCH_LINES_MAX + 1);
+    let (head, body) = request.into_parts();
     let work = Work {
         ingest,
         namespace,
         principal,
         idempotency_key: idempotency.0,
         traceparent: traceparent.0,
+        head,
         answers,
     };
-    tokio::spawn(work.run(request.into_body()));
+    tokio::spawn(work.run(body));
     let body = Body::from_stream(ReceiverStream::new(received).map(Ok::<_, Infallible>));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }

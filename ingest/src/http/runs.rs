@@ -3,21 +3,23 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tidewheel_api::body::{JSON_BODY_BYTES_MAX, require_json};
 use tidewheel_api::waiting::{Follower, Standing, is_settled};
 use tidewheel_api::{
-    DurationParameter, Idempotency, JsonBody, Namespace, Principal, Problem, Query, RunAnswer, Traceparent,
-    json,
+    DurationParameter, Idempotency, Namespace, Principal, Problem, Query, RunAnswer, Traceparent, json,
+    read_body,
 };
 use tidewheel_engine::{RunHeader, Verdict};
 use tidewheel_schemas::{Position, RunId};
 use tokio::time::timeout_at;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::start::StartRun;
+use crate::forward::Forwarder;
+use crate::start::{Start, StartRun};
 use crate::state::Ingest;
 use crate::submit::{Asker, refusal};
 
@@ -56,6 +58,10 @@ impl PendingAnswer {
 /// state when the time is up or the run is parked, for it will not end by itself. A retry with the same
 /// `Idempotency-Key`, or another start with the same `key`, answers with the run that exists.
 ///
+/// A run lives in one datacenter: the one the start names, else its namespace's home. A start for another datacenter
+/// than the one that is asked is forwarded and answered from there. `datacenter_unreachable` says that nothing was
+/// sent, `outcome_unknown` that it was and no answer came.
+///
 /// The answer follows the log and may be ahead of the views: reads that must show what it says pass its `position`
 /// as `at_least`.
 #[utoipa::path(
@@ -84,8 +90,16 @@ pub async fn start(
     principal: Principal,
     Idempotency(idempotency_key): Idempotency,
     Traceparent(traceparent): Traceparent,
-    body: JsonBody,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    require_json(&head.headers)?;
+    let body = read_body(&head.headers, body, JSON_BODY_BYTES_MAX).await?;
+    let is_forwarded = Forwarder::is_forwarded(&head.headers);
+    let request = match ingest.read_start(&namespace, &body, is_forwarded)? {
+        Start::Here(request) => request,
+        Start::There(to) => return Ok(ingest.0.settings.forwarder.forward_parts(&to, &head, body).await),
+    };
     ingest.admit()?;
     let asker = Asker {
         namespace: &namespace,
@@ -93,7 +107,7 @@ pub async fn start(
         traceparent,
         idempotency_key: idempotency_key.as_deref().map(Cow::Borrowed),
     };
-    let prepared = ingest.prepare_start(&asker, &body.0)?;
+    let prepared = ingest.prepare_start(&asker, request, &body)?;
     let run_id = prepared.run_id;
     let deadline = Instant::now() + parameters.wait.map_or(ingest.0.settings.verdict_timeout, |wait| wait.0);
     // Before the append, so that no end is missed.

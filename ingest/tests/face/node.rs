@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tidewheel_api::{Namespaces, Waiting};
 use tidewheel_engine::fold::Fold;
-use tidewheel_ingest::http::{finish, router};
+use tidewheel_ingest::forward::ForwardLimits;
+use tidewheel_ingest::http::{finish, forwarding, router};
 use tidewheel_ingest::server::{Limits, serve};
-use tidewheel_ingest::{Ingest, LogProducer, Settings};
+use tidewheel_ingest::{Datacenters, Forwarder, Ingest, LogProducer, Settings};
 use tidewheel_log::EventLog;
 use tidewheel_log::memory::MemoryLog;
 use tidewheel_schemas::codec::encode;
@@ -85,6 +86,17 @@ impl Node {
     }
 
     pub async fn with(limits: Limits, verdict_timeout: Duration) -> Self {
+        let datacenters = Datacenters::alone(name("dc1"), 7);
+        Self::among(datacenters, ForwardLimits::default(), limits, verdict_timeout).await
+    }
+
+    /// A node that forwards to other datacenters.
+    pub async fn among(
+        datacenters: Datacenters,
+        forward_limits: ForwardLimits,
+        limits: Limits,
+        verdict_timeout: Duration,
+    ) -> Self {
         let log = Arc::new(MemoryLog::new());
         let topic = TopicFamily::WorkflowEvents.topic(&name("test"), &name("dc1"));
         log.create_topic(&topic, PARTITIONS).await.expect("a topic");
@@ -99,16 +111,24 @@ impl Node {
         }
         producer.set_ready(true);
         let stopping = CancellationToken::new();
+        let forwarder = Forwarder::new(datacenters, forward_limits, stopping.clone());
+        let forwarder = forwarder.expect("datacenters that can be forwarded to");
         let settings = Settings {
             namespaces: Namespaces::new([name("default")]),
             workflows: Some(["diverge", "echo", "wait"].into_iter().map(name).collect()),
-            datacenter: 7,
+            forwarder: forwarder.clone(),
             topics: vec![(TopicFamily::WorkflowEvents, topic)],
             verdict_timeout,
             metrics: None,
             stopping: stopping.clone(),
         };
-        let router = finish(router(Ingest::new(producer.clone(), waiting.clone(), settings)));
+        let mut router = router(Ingest::new(producer.clone(), waiting.clone(), settings));
+        // Of the routes that read there is no more here than that they exist.
+        for what in ["", "/result", "/history", "/events"] {
+            let path = format!("/v1/namespaces/{{ns}}/runs/{{run_id}}{what}");
+            router = router.route(&path, axum::routing::get(|| std::future::ready("read here")));
+        }
+        let router = finish(forwarding(router, forwarder));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let server = tokio::spawn(serve(listener, router.clone(), stopping.clone(), limits));

@@ -165,12 +165,19 @@ fn is_left_behind(entry: &Entry, row: &IndexRow, header: &RunHeader) -> bool {
 }
 
 /// List runs, newest first.
+///
+/// A list holds the runs of one datacenter. Another one's are listed there: with `datacenter` the request is forwarded,
+/// and cursors and positions are that datacenter's.
 #[utoipa::path(
     get,
     path = "/v1/namespaces/{ns}/runs",
     tag = "runs",
     operation_id = "list_runs",
-    params(("ns" = String, Path, description = "The namespace"), ListParameters),
+    params(
+        ("ns" = String, Path, description = "The namespace"),
+        ("datacenter" = Option<String>, Query, description = "List the runs of this datacenter; of the one that is asked unless said"),
+        ListParameters,
+    ),
     responses(
         (status = 200, description = "A page of runs", body = RunsPage),
         (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),

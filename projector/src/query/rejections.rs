@@ -138,7 +138,11 @@ fn subject_key_after(place: &Place) -> Key {
     path = "/v1/namespaces/{ns}/rejections",
     tag = "runs",
     operation_id = "list_rejections",
-    params(("ns" = String, Path, description = "The namespace"), RejectionParameters),
+    params(
+        ("ns" = String, Path, description = "The namespace"),
+        ("datacenter" = Option<String>, Query, description = "List those of this datacenter; of the one that is asked unless said"),
+        RejectionParameters,
+    ),
     responses(
         (status = 200, description = "A page of rejections", body = RejectionsPage),
         (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),

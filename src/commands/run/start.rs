@@ -59,6 +59,9 @@ fn body(arguments: &StartArguments, input: Option<&RawValue>) -> Result<String, 
     if !arguments.tags.is_empty() {
         body += &format!(r#","tags":{}"#, serde_json::json!(tags(&arguments.tags)?));
     }
+    if let Some(datacenter) = &arguments.datacenter {
+        body += &format!(r#","datacenter":{}"#, Value::from(datacenter.as_str()));
+    }
     Ok(body + "}")
 }
 
@@ -77,10 +80,14 @@ struct Count {
 }
 
 async fn from(arguments: &StartArguments, path: &Path) -> Result<(), Failure> {
-    if arguments.workflow.is_none() && !arguments.tags.is_empty() {
-        return Err(Failure::Usage(
-            "--tag needs a workflow; without one each line has its own tags".to_owned(),
-        ));
+    for (is_given, flag, what) in [
+        (!arguments.tags.is_empty(), "--tag", "tags"),
+        (arguments.datacenter.is_some(), "--datacenter", "datacenter"),
+    ] {
+        if arguments.workflow.is_none() && is_given {
+            let what = format!("{flag} needs a workflow; without one each line has its own {what}");
+            return Err(Failure::Usage(what));
+        }
     }
     let client = client(&arguments.at)?;
     let key = arguments.idempotency_key.clone().unwrap_or_else(random_key);

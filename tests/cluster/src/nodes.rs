@@ -79,10 +79,19 @@ impl Servers {
 pub struct Cluster {
     folder: TempDir,
     prefix: String,
-    brokers: Vec<(&'static str, String)>,
     replicas: usize,
-    databases: Vec<(&'static str, Vec<SocketAddr>)>,
-    urls: Vec<(&'static str, u16)>,
+    datacenters: Vec<Datacenter>,
+}
+
+/// A datacenter of a cluster. Its place in the list is its label, from one on.
+struct Datacenter {
+    name: &'static str,
+    /// Where its keyspace is, in the database's words.
+    database: &'static str,
+    contact_points: Vec<SocketAddr>,
+    brokers: String,
+    /// Where other datacenters reach it.
+    port: u16,
 }
 
 /// A process of a cluster. Killed when dropped.
@@ -107,26 +116,31 @@ impl Cluster {
     /// When there is no temporary folder.
     pub fn new(servers: &Servers, prefix: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let databases = ["alpha", "beta"]
-            .map(|datacenter| (datacenter, servers.cassandra.contact_points(datacenter)))
-            .to_vec();
-        let urls = ["alpha", "beta"].map(|datacenter| (datacenter, free_port())).to_vec();
-        Self {
+        let mut cluster = Self {
             folder,
             prefix: prefix.to_owned(),
-            brokers: ["alpha", "beta"].map(|name| (name, servers.kafka.bootstrap().to_owned())).to_vec(),
             replicas: servers.kafka.brokers().min(3),
-            databases,
-            urls,
-        }
+            datacenters: Vec::new(),
+        };
+        cluster.add(servers, "alpha", "alpha");
+        cluster.add(servers, "beta", "beta");
+        cluster
+    }
+
+    /// Adds a datacenter to the configuration of every process that is started from now on. Its keyspace is its own,
+    /// in the datacenter `database` of the database.
+    pub fn add(&mut self, servers: &Servers, name: &'static str, database: &'static str) {
+        let contact_points = servers.cassandra.contact_points(database);
+        let brokers = servers.kafka.bootstrap().to_owned();
+        self.datacenters.push(Datacenter { name, database, contact_points, brokers, port: free_port() });
     }
 
     /// The same cluster, with other brokers for a datacenter.
     #[must_use]
     pub fn with_brokers(mut self, datacenter: &str, brokers: &str) -> Self {
-        for (name, brokers_of) in &mut self.brokers {
-            if *name == datacenter {
-                brokers.clone_into(brokers_of);
+        for known in &mut self.datacenters {
+            if known.name == datacenter {
+                brokers.clone_into(&mut known.brokers);
             }
         }
         self
@@ -147,13 +161,12 @@ impl Cluster {
             self.replicas,
             if self.replicas < 3 { "allow = ['allow-single-replica']" } else { "" },
         );
-        let places = self.databases.iter().zip(&self.urls).zip(&self.brokers);
-        for (label, (((datacenter, addresses), (_, port)), (_, brokers))) in (1..).zip(places) {
-            let addresses: Vec<_> = addresses.iter().map(|address| format!("'{address}'")).collect();
+        for (label, place) in (1..).zip(&self.datacenters) {
+            let Datacenter { name, database, contact_points, brokers, port } = place;
+            let addresses: Vec<_> = contact_points.iter().map(|address| format!("'{address}'")).collect();
             text.push_str(&format!(
-                "[datacenters.{datacenter}]\nlabel = {label}\nbrokers = '{}'\ndatabase = [{}]\n\
-                 url = 'http://127.0.0.1:{port}'\n",
-                brokers,
+                "[datacenters.{name}]\nlabel = {label}\nbrokers = '{brokers}'\ndatabase = [{}]\n\
+                 database_datacenter = '{database}'\nurl = 'http://127.0.0.1:{port}'\n",
                 addresses.join(", "),
             ));
         }
@@ -167,8 +180,8 @@ impl Cluster {
     /// # Panics
     /// When there is no such datacenter.
     pub fn address_of(&self, datacenter: &str) -> String {
-        let (_, port) = self.urls.iter().find(|(name, _)| *name == datacenter).expect("a datacenter");
-        format!("127.0.0.1:{port}")
+        let found = self.datacenters.iter().find(|found| found.name == datacenter);
+        format!("127.0.0.1:{}", found.expect("a datacenter").port)
     }
 
     /// Starts a process and waits until it takes requests.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::body::{Body, BodyDataStream};
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{FutureExt, StreamExt};
-use tidewheel_api::body::JSON_BODY_BYTES_MAX;
 use tidewheel_api::{Code, Problem};
 
 /// How long the next part of a batch may take to arrive.
@@ -32,12 +31,13 @@ pub(super) struct Lines {
     /// The current line is over the limit and being skipped.
     skipping: bool,
     ended: bool,
+    line_bytes_max: usize,
 }
 
 impl Lines {
-    pub(super) fn new(body: Body) -> Self {
+    pub(super) fn new(body: Body, line_bytes_max: usize) -> Self {
         let body = body.into_data_stream();
-        Self { body, buffer: BytesMut::new(), searched: 0, skipping: false, ended: false }
+        Self { body, buffer: BytesMut::new(), searched: 0, skipping: false, ended: false, line_bytes_max }
     }
 
     /// The next line, if it has arrived already.
@@ -97,7 +97,7 @@ impl Lines {
                 return Some(Line::TooLong);
             }
             self.searched = self.buffer.len();
-            if self.searched > JSON_BODY_BYTES_MAX {
+            if self.searched > self.line_bytes_max {
                 self.buffer.clear();
                 self.searched = 0;
                 self.skipping = true;
@@ -111,7 +111,7 @@ impl Lines {
     }
 
     fn line(&mut self, text: Bytes) -> Line {
-        if std::mem::take(&mut self.skipping) || text.len() > JSON_BODY_BYTES_MAX {
+        if std::mem::take(&mut self.skipping) || text.len() > self.line_bytes_max {
             Line::TooLong
         } else {
             Line::Text(text)
@@ -121,11 +121,13 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use tidewheel_api::body::JSON_BODY_BYTES_MAX;
+
     use super::*;
 
     async fn all(parts: Vec<Vec<u8>>) -> Vec<Option<Vec<u8>>> {
         let parts = futures::stream::iter(parts.into_iter().map(Ok::<_, std::convert::Infallible>));
-        let mut lines = Lines::new(Body::from_stream(parts));
+        let mut lines = Lines::new(Body::from_stream(parts), JSON_BODY_BYTES_MAX);
         let mut found = Vec::new();
         loop {
             match lines.next().await {

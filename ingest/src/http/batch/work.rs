@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::future::join_all;
+use http::request::Parts;
 use tidewheel_api::body::JSON_BODY_BYTES_MAX;
 use tidewheel_api::waiting::VerdictWaiter;
 use tidewheel_api::{Code, Principal, Problem};
@@ -17,8 +19,11 @@ use tidewheel_schemas::{Name, NewRecord, RunId};
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
+use super::elsewhere::{self, Lanes, NUMBER_BYTES_MAX, Sent};
 use super::lines::{Line, Lines};
 use super::{BATCH_LINES_MAX, LineAnswer};
+use crate::forward::{Forwarder, Neighbour};
+use crate::start::Start;
 use crate::state::Ingest;
 use crate::submit::{Asker, Prepared, append_failed, refusal};
 
@@ -37,13 +42,29 @@ pub(super) struct Work {
     pub(super) principal: Principal,
     pub(super) idempotency_key: Option<Box<str>>,
     pub(super) traceparent: Option<String>,
+    /// The head of the request, for lines that go to other datacenters.
+    pub(super) head: Parts,
     /// Has room for every answer.
     pub(super) answers: mpsc::Sender<Bytes>,
+}
+
+/// A line that was read.
+enum Read {
+    Refused(Problem),
+    Here(Prepared),
+    There(Arc<Neighbour>, Bytes),
+}
+
+impl From<Result<Prepared, Problem>> for Read {
+    fn from(prepared: Result<Prepared, Problem>) -> Self {
+        prepared.map_or_else(Self::Refused, Self::Here)
+    }
 }
 
 /// A line on its way.
 enum Pending {
     Refused(Problem),
+    Sent(Name),
     Appended { run_id: RunId, partition: u32, index: usize, waiter: VerdictWaiter },
 }
 
@@ -51,20 +72,25 @@ enum Pending {
 struct Chunk {
     lines: Vec<(usize, Pending)>,
     appends: BTreeMap<u32, Appending>,
+    /// By datacenter.
+    sent: Vec<(Name, Sent)>,
     began: Instant,
 }
 
 /// Lines that are read but not submitted.
 #[derive(Default)]
 struct Reading {
-    lines: Vec<(usize, Result<Prepared, Problem>)>,
+    lines: Vec<(usize, Read)>,
     bytes: usize,
 }
 
 impl Work {
     /// Reads the body to its end; nobody waits for it but who reads the answers.
     pub(super) async fn run(self, body: Body) {
-        let mut lines = Lines::new(body);
+        let is_numbered = elsewhere::is_numbered(&self.head.headers);
+        let number_bytes_max = if is_numbered { NUMBER_BYTES_MAX } else { 0 };
+        let mut lines = Lines::new(body, JSON_BODY_BYTES_MAX + number_bytes_max);
+        let mut lanes = Lanes::default();
         let mut flying = VecDeque::new();
         let mut number = 0;
         let mut count = 0;
@@ -83,7 +109,7 @@ impl Work {
             };
             loop {
                 number += 1;
-                over = !self.read(next, number, &mut count, &mut reading);
+                over = !self.read(next, is_numbered, number, &mut count, &mut reading);
                 if over || reading.lines.len() >= CHUNK_LINES_MAX || reading.bytes >= CHUNK_BYTES_MAX {
                     break;
                 }
@@ -100,7 +126,7 @@ impl Work {
             {
                 self.settle(chunk).await;
             }
-            flying.push_back(self.submit(reading));
+            flying.push_back(self.submit(reading, &mut lanes));
         }
         for chunk in flying {
             self.settle(chunk).await;
@@ -108,11 +134,19 @@ impl Work {
     }
 
     /// Takes one line; false if it was the last.
-    fn read(&self, line: Line, number: usize, count: &mut usize, reading: &mut Reading) -> bool {
-        let prepared = match line {
+    fn read(
+        &self,
+        line: Line,
+        is_numbered: bool,
+        place: usize,
+        count: &mut usize,
+        reading: &mut Reading,
+    ) -> bool {
+        let mut number = place;
+        let read = match line {
             Line::End => return false,
             Line::Broken(problem) => {
-                reading.lines.push((number, Err(problem)));
+                reading.lines.push((number, Read::Refused(problem)));
                 return false;
             }
             Line::Text(text) if text.trim_ascii().is_empty() => return true,
@@ -120,41 +154,71 @@ impl Work {
                 let detail = format!(
                     "a batch has at most {BATCH_LINES_MAX} lines; this one and all after it were not read, send them as another batch"
                 );
-                reading.lines.push((number, Err(Problem::new(Code::BatchTooLong, detail))));
+                reading.lines.push((number, Read::Refused(Problem::new(Code::BatchTooLong, detail))));
                 return false;
             }
-            Line::TooLong => Err(Problem::new(
+            Line::TooLong => Read::Refused(Problem::new(
                 Code::BodyTooLarge,
                 format!("the line is over the limit of {JSON_BODY_BYTES_MAX} bytes; send less"),
             )),
             Line::Text(text) => {
                 reading.bytes += text.len();
-                self.prepare(&text, number)
+                if is_numbered {
+                    match elsewhere::numbered(&text) {
+                        Some((own, text)) => {
+                            number = own;
+                            self.prepare(text, number)
+                        }
+                        None => Read::Refused(Problem::new(
+                            Code::MalformedRequest,
+                            "a line that was sent on must begin with its number",
+                        )),
+                    }
+                } else {
+                    self.prepare(text, number)
+                }
             }
         };
         *count += 1;
-        reading.lines.push((number, prepared));
+        reading.lines.push((number, read));
         true
     }
 
-    fn prepare(&self, text: &Bytes, number: usize) -> Result<Prepared, Problem> {
+    fn prepare(&self, text: Bytes, number: usize) -> Read {
+        let is_forwarded = Forwarder::is_forwarded(&self.head.headers);
+        let request = match self.ingest.read_start(&self.namespace, &text, is_forwarded) {
+            Ok(Start::Here(request)) => request,
+            Ok(Start::There(to)) => return Read::There(to, text),
+            Err(problem) => return Read::Refused(problem),
+        };
         let asker = Asker {
             namespace: &self.namespace,
             principal: self.principal.clone(),
             traceparent: self.traceparent.clone(),
             idempotency_key: self.idempotency_key.as_deref().map(|key| Cow::Owned(format!("{key}#{number}"))),
         };
-        self.ingest.prepare_start(&asker, text)
+        self.ingest.prepare_start(&asker, request, &text).into()
     }
 
-    fn submit(&self, reading: Reading) -> Chunk {
+    fn submit(&self, reading: Reading, lanes: &mut Lanes) -> Chunk {
+        let mut elsewhere: BTreeMap<Name, (Arc<Neighbour>, Vec<(usize, Bytes)>)> = BTreeMap::new();
         let mut records: BTreeMap<u32, Vec<NewRecord>> = BTreeMap::new();
         let began = Instant::now();
         let admitted = self.ingest.admit();
         let lines = reading
             .lines
             .into_iter()
-            .map(|(number, prepared)| {
+            .map(|(number, read)| {
+                let prepared = match read {
+                    Read::Here(prepared) => Ok(prepared),
+                    Read::Refused(problem) => Err(problem),
+                    Read::There(to, text) => {
+                        let name = to.name.clone();
+                        let (_, lines) = elsewhere.entry(name.clone()).or_insert_with(|| (to, Vec::new()));
+                        lines.push((number, text));
+                        return (number, Pending::Sent(name));
+                    }
+                };
                 let pending = prepared.and_then(|prepared| {
                     admitted.clone()?;
                     let Prepared { run_id, event_id, partition, record } = prepared;
@@ -170,7 +234,12 @@ impl Work {
             .collect();
         // Every waiter is registered by now, so no verdict is missed.
         let append = |(partition, batch)| (partition, self.ingest.0.producer.append(partition, batch));
-        Chunk { lines, appends: records.into_iter().map(append).collect(), began }
+        let appends = records.into_iter().map(append).collect();
+        let forwarder = &self.ingest.0.settings.forwarder;
+        let send = |(name, (to, lines)): (Name, (Arc<Neighbour>, Vec<_>))| {
+            (name, lanes.send(forwarder, &to, &self.head, &lines))
+        };
+        Chunk { lines, appends, sent: elsewhere.into_iter().map(send).collect(), began }
     }
 
     async fn settle(&self, chunk: Chunk) {
@@ -183,11 +252,21 @@ impl Work {
         let meters = &self.ingest.0.meters;
         meters.append_failed.increment(outcomes.values().filter(|appended| appended.is_err()).count() as u64);
         meters.append_seconds.record(chunk.began.elapsed());
+        let mut answers = BTreeMap::new();
+        for (name, sent) in chunk.sent {
+            answers.insert(name, sent.answers().await);
+        }
         let deadline = chunk.began + self.ingest.0.settings.verdict_timeout;
         let mut out = Vec::with_capacity(chunk.lines.len() * 192);
         for (number, pending) in chunk.lines {
             let answer = match pending {
                 Pending::Refused(problem) => LineAnswer::problem(number, problem),
+                Pending::Sent(name) => {
+                    if let Some(answers) = answers.get(&name) {
+                        answers.write(number, &mut out);
+                    }
+                    continue;
+                }
                 Pending::Appended { run_id, partition, index, mut waiter } => {
                     match outcomes.get(&partition) {
                         Some(Ok(appended)) => {
