@@ -248,8 +248,11 @@ impl RunningNode {
             TcpListener::bind(config.listen).await.map_err(|error| listen_error(&config, &error))?;
         let address = listener.local_addr().map_err(|error| listen_error(&config, &error))?;
         let stop_serving = CancellationToken::new();
-        let forwarder = datacenters::forwarder(&config, neighbours, stop_serving.clone())?;
-        let begin = Begin { config, workflows, forwarder, recorder, stop_serving: stop_serving.clone() };
+        let created = datacenters::Created::default();
+        let forwarder =
+            datacenters::forwarder(&config, neighbours, created.clone(), stop_serving.clone())?;
+        let begin =
+            Begin { config, workflows, forwarder, created, recorder, stop_serving: stop_serving.clone() };
         let serve = |listener, router| {
             let serving =
                 tidewheel_ingest::server::serve(listener, router, stop_serving.clone(), Limits::default());

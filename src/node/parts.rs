@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::configuration::{Followed, say_how_to_begin};
+use super::datacenters::Created;
 use super::views::LocalViews;
 use super::watch::Watch;
 use super::{GENERATION, NodeError, duties, role};
@@ -41,6 +42,7 @@ pub(super) struct Begin {
     pub(super) config: Config,
     pub(super) workflows: Workflows,
     pub(super) forwarder: Forwarder,
+    pub(super) created: Created,
     pub(super) recorder: Option<PrometheusHandle>,
     pub(super) stop_serving: CancellationToken,
 }
@@ -148,7 +150,7 @@ impl Begin {
     }
 
     fn parts(self, opened: Opened, duties: Duties, mut background: Vec<JoinHandle<()>>) -> (Parts, Router) {
-        let Self { config, workflows, forwarder, recorder, stop_serving } = self;
+        let Self { config, workflows, forwarder, created, recorder, stop_serving } = self;
         let Opened { wiring, topic, process, clock, projector } = opened;
         let waiting = Waiting::new(config.partitions);
         let names = workflows.names().cloned().collect();
@@ -183,6 +185,8 @@ impl Begin {
             config.partitions,
             SharedClock::clone(&clock),
         ));
+        // Nobody else sets it.
+        let _ = created.set(configuration.snapshots());
         let namespaces =
             Namespaces::new(config.namespaces.iter().cloned()).with_created(configuration.snapshots());
         let now = SharedClock::clone(&clock);
