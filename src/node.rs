@@ -249,8 +249,7 @@ impl RunningNode {
         let address = listener.local_addr().map_err(|error| listen_error(&config, &error))?;
         let stop_serving = CancellationToken::new();
         let created = datacenters::Created::default();
-        let forwarder =
-            datacenters::forwarder(&config, neighbours, created.clone(), stop_serving.clone())?;
+        let forwarder = datacenters::forwarder(&config, neighbours, created.clone(), stop_serving.clone())?;
         let begin =
             Begin { config, workflows, forwarder, created, recorder, stop_serving: stop_serving.clone() };
         let serve = |listener, router| {
