@@ -92,6 +92,7 @@ async fn lines_for_a_datacenter_that_does_not_answer_are_told_so_and_the_others_
     world.to_beta.set(Way::Open);
     let again = send(&world.alpha, "lost", lines).await;
     assert_eq!((&again[0]["outcome"], &again[1]["outcome"]), (&json!("duplicate"), &json!("duplicate")));
+    world.beta.until_listed(1).await;
     assert_eq!(world.beta.get("/runs").await.json()["runs"].as_array().unwrap().len(), 1);
     world.stop().await;
 }

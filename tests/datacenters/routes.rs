@@ -158,6 +158,8 @@ async fn a_list_holds_the_runs_of_one_datacenter() {
     for _ in 0..3 {
         there.push(world.beta.start_waiting().await);
     }
+    world.alpha.until_listed(1).await;
+    world.beta.until_listed(3).await;
     let ids = |page: &Value| -> Vec<String> {
         page["runs"]
             .as_array()

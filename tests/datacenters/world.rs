@@ -87,6 +87,18 @@ impl Api {
         self.send(self.request(Method::POST, path).header("idempotency-key", key).json(body)).await
     }
 
+    /// Waits until its views list this many runs, which follow what was answered by a moment.
+    pub async fn until_listed(&self, count: usize) {
+        for _ in 0..600 {
+            let listed = self.get("/runs").await.json();
+            if listed["runs"].as_array().is_some_and(|runs| runs.len() >= count) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("fewer than {count} runs are listed");
+    }
+
     /// Starts a run that waits; its id.
     pub async fn start_waiting(&self) -> String {
         let answer = self.post("/runs", &json!({"workflow": "wait"})).await;
