@@ -64,7 +64,7 @@ async fn a_lost_answer_is_an_unknown_outcome_and_the_retry_is_the_same_event() {
     assert_eq!(signals.count(), 1, "{history}");
     let again = world.alpha.post_with_key("/runs", "once", &start).await;
     assert_eq!(again.status, 200, "the run exists: {}", again.text_body());
-    world.beta.until_listed(1).await;
+    world.beta.until_listed(2).await;
     let runs = world.beta.get("/runs").await.json();
     assert_eq!(runs["runs"].as_array().unwrap().len(), 2);
     world.stop().await;
