@@ -82,7 +82,7 @@ async fn edge(cluster: &Cluster, servers: &Servers, program: &Path) -> Result<()
     let raw = raw::Raw::of(cluster, servers).await?;
     let (mut ratios, batch) = (Vec::new(), Workload::Batch { lines: BATCH_LINES });
     for _ in 0..ROUNDS {
-        let by_raw = raw.produce().await?;
+        let by_raw = raw.produce()?;
         let ours = load(&batch, &ingest.address, BATCHES, Some(ingest.id)).await?;
         ratios.push(ours.rate / by_raw);
         println!("batches: librdkafka alone {by_raw:.0}/s");

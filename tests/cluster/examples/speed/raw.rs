@@ -49,7 +49,7 @@ impl Raw {
     }
 
     /// Records a second.
-    pub(crate) async fn produce(&self) -> Result<f64, Failure> {
+    pub(crate) fn produce(&self) -> Result<f64, Failure> {
         tokio::task::block_in_place(|| {
             let RecordHeaders::Known(headers) = &self.record.headers else { return Err("no headers".into()) };
             let pairs = headers.to_pairs();
