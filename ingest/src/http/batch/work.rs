@@ -36,6 +36,9 @@ const CHUNK_BYTES_MAX: usize = RECORD_BYTES_MAX;
 /// Chunks that are on their way to the log or the fold while the next one is read.
 const CHUNKS_IN_FLIGHT_MAX: usize = 3;
 
+/// Lines for another datacenter, by their numbers.
+type Portion = (Arc<Neighbour>, Vec<(usize, Bytes)>);
+
 pub(super) struct Work {
     pub(super) ingest: Ingest,
     pub(super) namespace: Name,
@@ -201,7 +204,7 @@ impl Work {
     }
 
     fn submit(&self, reading: Reading, lanes: &mut Lanes) -> Chunk {
-        let mut elsewhere: BTreeMap<Name, (Arc<Neighbour>, Vec<(usize, Bytes)>)> = BTreeMap::new();
+        let mut elsewhere: BTreeMap<Name, Portion> = BTreeMap::new();
         let mut records: BTreeMap<u32, Vec<NewRecord>> = BTreeMap::new();
         let began = Instant::now();
         let admitted = self.ingest.admit();
