@@ -169,7 +169,7 @@ async fn a_list_holds_the_runs_of_one_datacenter() {
             .collect()
     };
     for query in ["", "?datacenter=alpha"] {
-        assert_eq!(ids(&world.alpha.get(&format!("/runs{query}")).await.json()), [here.clone()]);
+        assert_eq!(ids(&world.alpha.get(&format!("/runs{query}")).await.json()), std::slice::from_ref(&here));
     }
     let mut found = Vec::new();
     let mut query = "?datacenter=beta&limit=2".to_owned();
