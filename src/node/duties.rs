@@ -2,24 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidewheel_runtime::Duty;
+use tidewheel_runtime::{Duty, DutySender};
 use tokio::sync::watch;
 
 use crate::wire::Memberships;
 
 /// Carries suggestions over into duties until the process ends.
-pub(super) async fn follow(memberships: Memberships, duties: watch::Sender<BTreeMap<u32, Duty>>) {
+pub(super) async fn follow(memberships: Memberships, duties: DutySender) {
     let (mut leads, mut projects) = (memberships.leads(), memberships.projects());
+    let mut current = BTreeMap::new();
     loop {
         let next = duties_of(leads.as_mut(), projects.as_mut());
-        duties.send_if_modified(|current| {
-            let differs = *current != next;
-            if differs {
-                tracing::info!(duties = ?next, "duties");
-                *current = next;
-            }
-            differs
-        });
+        if current != next {
+            tracing::info!(duties = ?next, "duties");
+            duties.replace(next.clone());
+            current = next;
+        }
         tokio::select! {
             () = changed(leads.as_mut()) => {}
             () = changed(projects.as_mut()) => {}

@@ -13,7 +13,7 @@ pub mod views;
 pub use appends::APPENDS_BYTES_MAX;
 pub use config::{ConfigOptions, Configuration};
 pub use create::{CreateError, create_log};
-pub use duty::{Duties, Duty};
+pub use duty::{Duties, Duty, DutySender};
 pub use owner::{Owner, OwnerError, OwnerOptions, OwnerStatus, Owners};
 pub use tidewheel_log::{Clock, SharedClock, SystemClock};
 pub use views::{OpenWork, Resume, Views, ViewsError};

@@ -255,7 +255,7 @@ impl Reign {
         results: &mut mpsc::Receiver<StepResult>,
     ) -> Result<End, OwnerError> {
         let shutdown = self.options.shutdown.clone();
-        let (mut duties, duty) = (self.options.duties.clone(), self.duty);
+        let (duties, duty) = (self.options.duties.clone(), self.duty);
         let number = self.place.partition;
         let mut finished = Vec::with_capacity(RECORDS_MAX);
         let mut deadline: Option<Instant> = None;

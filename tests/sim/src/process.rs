@@ -11,9 +11,10 @@ use futures::future::select_all;
 use tidewheel_engine::FoldError;
 use tidewheel_log::SharedLog;
 use tidewheel_projector::{Projector, ProjectorOptions, Views};
-use tidewheel_runtime::{Clock, Duties, Duty, OwnerError, OwnerOptions, Owners, SharedClock, create_log};
+use tidewheel_runtime::{
+    Clock, Duties, Duty, DutySender, OwnerError, OwnerOptions, Owners, SharedClock, create_log,
+};
 use tidewheel_sdk::{RunId, Workflows};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +55,7 @@ pub struct Process {
     /// Asks it to stop.
     pub stop: CancellationToken,
     /// Says what it does for which partition: everything, until told otherwise.
-    pub duties: watch::Sender<BTreeMap<u32, Duty>>,
+    pub duties: DutySender,
     life: JoinHandle<End>,
 }
 
@@ -89,7 +90,7 @@ impl Process {
         let clock = SimClock::new(world.began, skew_us, world.random.fork());
         let stop = CancellationToken::new();
         let (duties, told) = Duties::channel();
-        duties.send_replace(every_duty(world.partitions));
+        duties.replace(every_duty(world.partitions));
         let running =
             run(Arc::clone(&port), Arc::clone(&clock) as SharedClock, setup.clone(), told, stop.clone());
         let (world, dying) = (Arc::clone(world), Arc::clone(&port));
@@ -110,7 +111,7 @@ impl Process {
 
     /// Has it do everything for every partition.
     pub fn does_everything(&self) {
-        self.duties.send_replace(every_duty(self.port.world.partitions));
+        self.duties.replace(every_duty(self.port.world.partitions));
     }
 
     /// Whether it has ended.

@@ -215,15 +215,15 @@ async fn duties_move_from_process_to_process_and_runs_go_on() {
     let leads = |owners: &Owners| owners.status.iter().all(|status| status.borrow().leading);
     let follows = |owners: &Owners| owners.status.iter().all(|status| !status.borrow().leading);
 
-    first_duties.send_replace(all());
+    first_duties.replace(all());
     world.until("the first one leads", |_| leads(&first) && follows(&second)).await;
     let run = world.run_in(1, "wait", 1);
     world.start(run, "wait", "2".to_owned()).await;
     world.signal(run, "go", "a").await;
     world.until_version(run, 4).await;
 
-    first_duties.send_replace(BTreeMap::new());
-    second_duties.send_replace(all());
+    first_duties.replace(BTreeMap::new());
+    second_duties.replace(all());
     world.until("the second one leads", |_| leads(&second) && follows(&first)).await;
     world.signal(run, "go", "b").await;
     assert_eq!(world.completed(run).await, "ab");

@@ -107,8 +107,9 @@ async fn a_datacenter_the_database_does_not_have_ends_the_process_with_one_line(
     let more = "";
     let file = cluster.configure("nowhere", "alpha", more);
     let text = std::fs::read_to_string(&file).expect("the configuration");
-    let text = text.replace("[datacenters.alpha]\n", "[datacenters.alpha]\ndatabase_datacenter = 'gamma'\n");
-    std::fs::write(&file, text).expect("the configuration");
+    let wrong = text.replace("database_datacenter = 'alpha'", "database_datacenter = 'gamma'");
+    assert_ne!(text, wrong);
+    std::fs::write(&file, wrong).expect("the configuration");
     let ended = tokio::process::Command::new(NODE)
         .args([file.as_os_str(), "127.0.0.1:0".as_ref()])
         .kill_on_drop(true)

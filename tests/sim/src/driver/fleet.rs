@@ -166,7 +166,7 @@ impl Fleet {
                 world.faults.add(Fault::DutyMoved);
                 let partition = random.below(u64::from(world.partitions)) as u32;
                 let duty = Duty { leads: random.chance(300), projects: random.chance(300) };
-                process.duties.send_modify(|duties| {
+                process.duties.change(|duties| {
                     duties.insert(partition, duty);
                 });
                 member.restored_at = Some(now + Duration::from_millis(random.between(100, 6_000)));
