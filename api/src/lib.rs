@@ -28,7 +28,7 @@ pub use cursor::Cursor;
 pub use duration::DurationParameter;
 pub use headers::{Idempotency, Traceparent};
 pub use namespace::{Namespace, Namespaces, RunPath};
-pub use parameters::{AtLeast, Path, Query};
+pub use parameters::{AtLeast, Path, Query, page_items};
 pub use payload::PayloadAnswer;
 pub use principal::Principal;
 pub use problem::Problem;

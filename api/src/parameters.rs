@@ -7,6 +7,7 @@ use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tidewheel_schemas::Position;
+use tidewheel_schemas::limit::PAGE_ITEMS_MAX;
 
 use crate::body::misfit;
 use crate::code::Code;
@@ -48,6 +49,21 @@ fn explain_path(kind: ErrorKind) -> Problem {
         }
         other => Problem::new(Code::InvalidParameter, other.to_string()),
     }
+}
+
+/// Items of a page unless the request says otherwise.
+const PAGE_ITEMS: usize = 100;
+
+/// The number of items a page may have, of which a request asks for `limit`.
+///
+/// # Errors
+/// `invalid_parameter` when it is not from 1 to [`PAGE_ITEMS_MAX`].
+pub fn page_items(limit: Option<impl TryInto<usize>>) -> Result<usize, Problem> {
+    let limit = limit.map_or(Some(PAGE_ITEMS), |limit| limit.try_into().ok());
+    limit.filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit)).ok_or_else(|| {
+        Problem::new(Code::InvalidParameter, format!("`limit` must be from 1 to {PAGE_ITEMS_MAX}"))
+            .field("limit")
+    })
 }
 
 /// The query parameters. `T` should deny unknown fields.

@@ -7,7 +7,7 @@ mod promises;
 mod records;
 
 pub use promises::*;
-pub use records::{foreign_record, fresh_topic, record, record_at};
+pub use records::{foreign_record, fresh_topic, record, record_at, take, texts};
 
 /// One `#[tokio::test]` for each promise, against the log that the future of `$make()` answers as
 /// `(SharedLog, guard)`; the guard is dropped last. With `optional` before it, `$make` answers an `Option`, and `None`

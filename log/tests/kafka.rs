@@ -6,7 +6,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tidewheel_log::kafka::{KafkaCluster, KafkaLogOptions};
-use tidewheel_log::suite::record;
+use tidewheel_log::suite::{record, texts};
 use tidewheel_log::{Appended, EventLog, KafkaLog, LogError, Tail};
 use tidewheel_schemas::{Record, Topic, TopicPartition};
 
@@ -22,17 +22,8 @@ fn brokers() -> (Brokers, KafkaLog, TopicPartition) {
     (brokers, log, TopicPartition::new(Topic::new("played"), 0))
 }
 
-fn texts(records: &[Record]) -> Vec<String> {
-    records.iter().map(|record| String::from_utf8_lossy(&record.value).into_owned()).collect()
-}
-
 async fn take(tail: &mut Box<dyn Tail>, count: usize) -> Vec<Record> {
-    let mut records = Vec::new();
-    while records.len() < count {
-        let next = tokio::time::timeout(Duration::from_secs(30), tail.next(count - records.len()));
-        records.extend(next.await.expect("a tail hangs though records are there").unwrap());
-    }
-    records
+    tidewheel_log::suite::take(tail.as_mut(), count, Duration::from_secs(30)).await
 }
 
 /// Appends until it works again.

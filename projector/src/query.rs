@@ -15,7 +15,6 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use futures::future::BoxFuture;
 use tidewheel_api::{AtLeast, Code, DurationParameter, Namespaces, Problem, Waiting};
-use tidewheel_schemas::limit::PAGE_ITEMS_MAX;
 use tidewheel_schemas::{Position, TopicFamily};
 use tidewheel_store::StoreError;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +26,6 @@ use crate::writer::{Projector, ProjectorError};
 
 /// How long a read waits for `at_least` unless it says otherwise.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Items of a page unless the request says otherwise.
-const PAGE_ITEMS: usize = 100;
 
 /// The end of a partition's log (one past its last record); `None` if it cannot be told now.
 pub type LogEnd = Arc<dyn Fn(u32) -> BoxFuture<'static, Option<i64>> + Send + Sync>;
@@ -186,12 +183,3 @@ fn store_problem(error: &StoreError) -> Problem {
     Problem::new(code, format!("the view cannot be read: {error}"))
 }
 
-/// The number of items a page may have.
-fn page_items(limit: Option<u32>) -> Result<usize, Problem> {
-    let limit = limit.map_or(PAGE_ITEMS, |limit| limit as usize);
-    if (1..=PAGE_ITEMS_MAX).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(Problem::new(Code::InvalidParameter, format!("`limit` must be from 1 to {PAGE_ITEMS_MAX}"))
-        .field("limit"))
-}

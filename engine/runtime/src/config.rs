@@ -10,15 +10,13 @@ use std::sync::Arc;
 use tidewheel_engine::config::{ConfigEntity, ConfigFoldError, ConfigSnapshot};
 use tidewheel_engine::{CONFIG_FOLD_VERSION, Verdict};
 use tidewheel_log::{LogError, SharedClock, SharedLog};
-use tidewheel_schemas::event::LogCreated;
-use tidewheel_schemas::{
-    Author, Entity, Envelope, EventId, LogId, NewRecord, Position, Topic, TopicFamily, TopicPartition, codec,
-};
+use tidewheel_schemas::{LogId, NewRecord, Position, Topic, TopicFamily, TopicPartition, codec};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::change::ChangeError;
 use self::verdicts::Verdicts;
+use crate::create::first_event;
 
 /// Partitions of a configuration's topic that is created: what is configured is little, and one order is easy to read.
 pub const CONFIG_PARTITIONS: u32 = 1;
@@ -163,22 +161,7 @@ fn first_record(
     process: &Arc<str>,
     clock: &SharedClock,
 ) -> Result<NewRecord, LogError> {
-    let now_us = clock.now_us();
-    let envelope = Envelope {
-        event_id: EventId::random(clock.random_16()),
-        entity: Entity::Partition(partition),
-        namespace: None,
-        recorded_at_us: now_us,
-        cause: None,
-        traceparent: None,
-        author: Author::Candidate { process: Arc::clone(process) },
-    };
-    let event = LogCreated {
-        log_id: LogId::random(clock.random_16()),
-        epoch_us: now_us,
-        partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
-        fold: i32::try_from(CONFIG_FOLD_VERSION).unwrap_or(i32::MAX),
-    };
+    let (envelope, event) = first_event(partition, partitions, CONFIG_FOLD_VERSION, process, clock.as_ref());
     codec::encode_config(&envelope, &event.into())
         .map_err(|error| LogError::Failed(format!("the configuration's first record: {error}")))
 }

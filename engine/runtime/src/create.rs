@@ -36,25 +36,37 @@ pub async fn create_log(
         if log.bounds(&place).await?.end > 0 {
             continue;
         }
-        let now_us = clock.now_us();
-        let envelope = Envelope {
-            event_id: EventId::random(clock.random_16()),
-            entity: Entity::Partition(partition),
-            namespace: None,
-            recorded_at_us: now_us,
-            cause: None,
-            traceparent: None,
-            author: Author::Candidate { process: Arc::clone(process) },
-        };
-        let event = LogCreated {
-            log_id: LogId::random(clock.random_16()),
-            epoch_us: now_us,
-            partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
-            fold: i32::try_from(FOLD_VERSION).unwrap_or(i32::MAX),
-        };
+        let (envelope, event) = first_event(partition, partitions, FOLD_VERSION, process, clock);
         let record = codec::encode(&envelope, &event.into())
             .map_err(|error| CreateError::Encode(error.to_string()))?;
         log.append(&place, vec![record]).await?;
     }
     Ok(())
+}
+
+/// The first event of a partition's log, by whichever codec its topic has.
+pub(crate) fn first_event(
+    partition: u32,
+    partitions: u32,
+    fold: u32,
+    process: &Arc<str>,
+    clock: &dyn Clock,
+) -> (Envelope, LogCreated) {
+    let now_us = clock.now_us();
+    let envelope = Envelope {
+        event_id: EventId::random(clock.random_16()),
+        entity: Entity::Partition(partition),
+        namespace: None,
+        recorded_at_us: now_us,
+        cause: None,
+        traceparent: None,
+        author: Author::Candidate { process: Arc::clone(process) },
+    };
+    let event = LogCreated {
+        log_id: LogId::random(clock.random_16()),
+        epoch_us: now_us,
+        partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+        fold: i32::try_from(fold).unwrap_or(i32::MAX),
+    };
+    (envelope, event)
 }

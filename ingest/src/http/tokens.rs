@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use tidewheel_api::token::Secret;
 use tidewheel_api::{
     AtLeast, Code, Cursor, Idempotency, Identity, JsonBody, Path, Principal, Problem, Query, Role, Time,
-    Traceparent, json,
+    Traceparent, json, page_items,
 };
 use tidewheel_engine::config::{ConfigEntity, ConfigSnapshot, TokenState};
 use tidewheel_schemas::event::{TokenCreated, TokenRevoked, TokenRotated};
-use tidewheel_schemas::limit::{FAILURE_MESSAGE_BYTES_MAX, PAGE_ITEMS_MAX};
+use tidewheel_schemas::limit::FAILURE_MESSAGE_BYTES_MAX;
 use tidewheel_schemas::{ConfigEvent, Entity, Name, Position, TokenId};
 use utoipa::{IntoParams, ToSchema};
 
@@ -24,8 +24,6 @@ use super::namespaces::PendingChangeAnswer;
 use crate::administration::{Accepted, Administration, Asker};
 use crate::start::{name, over};
 
-/// Tokens of a page unless the request says otherwise.
-const PAGE_ITEMS: usize = 100;
 /// Namespaces one token may be for; more are every namespace.
 const NAMESPACES_MAX: usize = 100;
 /// How long the secret before stays valid unless a rotation says otherwise: a day.
@@ -288,11 +286,7 @@ pub async fn list_tokens(
     Query(parameters): Query<ListTokensParameters>,
     identity: Identity,
 ) -> Result<Response, Problem> {
-    let limit = parameters.limit.unwrap_or(PAGE_ITEMS);
-    if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
-        let detail = format!("`limit` must be from 1 to {PAGE_ITEMS_MAX}");
-        return Err(Problem::new(Code::InvalidParameter, detail).field("limit"));
-    }
+    let limit = page_items(parameters.limit)?;
     let after = match &parameters.cursor {
         None => Bound::Unbounded,
         Some(cursor) => match <[u8; 16]>::try_from(cursor.bytes()) {

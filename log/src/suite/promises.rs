@@ -8,7 +8,7 @@ use tidewheel_schemas::{
     Author, Entity, EventId, LogId, NewRecord, OutboxName, Record, RecordHeaders, TopicPartition,
 };
 
-use super::records::{foreign_record, fresh_topic, record, record_at};
+use super::records::{foreign_record, fresh_topic, record, record_at, texts};
 use crate::{Bounds, LogError, SharedLog, Tail};
 
 async fn one_partition(log: &SharedLog) -> TopicPartition {
@@ -17,17 +17,8 @@ async fn one_partition(log: &SharedLog) -> TopicPartition {
     TopicPartition::new(topic, 0)
 }
 
-fn texts(records: &[Record]) -> Vec<String> {
-    records.iter().map(|record| String::from_utf8_lossy(&record.value).into_owned()).collect()
-}
-
 async fn take(tail: &mut Box<dyn Tail>, count: usize) -> Vec<Record> {
-    let mut records = Vec::new();
-    while records.len() < count {
-        let next = tokio::time::timeout(Duration::from_secs(30), tail.next(count - records.len()));
-        records.extend(next.await.expect("a tail hangs though records are there").unwrap());
-    }
-    records
+    super::records::take(tail.as_mut(), count, Duration::from_secs(30)).await
 }
 
 /// All records, by reads of at most `page` records.

@@ -1,11 +1,14 @@
 //! Records and topics for the suite.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidewheel_schemas::{
-    Author, Entity, EventId, EventType, Headers, NewRecord, RecordHeaders, RunId, Topic,
+    Author, Entity, EventId, EventType, Headers, NewRecord, Record, RecordHeaders, RunId, Topic,
 };
+
+use crate::Tail;
 
 /// A topic name nobody used before in this or another run of the suite.
 pub fn fresh_topic() -> Topic {
@@ -39,4 +42,22 @@ pub fn record(value: &str) -> NewRecord {
 /// A record that some other program wrote.
 pub fn foreign_record(value: &str) -> NewRecord {
     NewRecord { headers: RecordHeaders::Foreign("no headers of ours".to_owned()), ..record(value) }
+}
+
+/// The values of records as texts.
+pub fn texts(records: &[Record]) -> Vec<String> {
+    records.iter().map(|record| String::from_utf8_lossy(&record.value).into_owned()).collect()
+}
+
+/// The next `count` records of a tail.
+///
+/// # Panics
+/// When it ends, or is silent for longer than `patience`.
+pub async fn take(tail: &mut dyn Tail, count: usize, patience: Duration) -> Vec<Record> {
+    let mut records = Vec::new();
+    while records.len() < count {
+        let next = tokio::time::timeout(patience, tail.next(count - records.len()));
+        records.extend(next.await.expect("a tail hangs though records are there").expect("records"));
+    }
+    records
 }

@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tidewheel_api::{
-    AtLeast, Code, Cursor, DurationParameter, PayloadAnswer, Problem, Query, RunPath, Time, json,
+    AtLeast, Code, Cursor, DurationParameter, PayloadAnswer, Problem, Query, RunPath, Time, json, page_items,
 };
 use tidewheel_engine::HistoryEntry;
 use tidewheel_engine::run::Origin;
@@ -16,7 +16,7 @@ use tidewheel_schemas::{Event, EventId, Failure, Location, Payload, Position, Ru
 use tidewheel_store::StoreError;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Reads, page_items, store_problem};
+use super::{Reads, store_problem};
 use crate::views::run_history;
 
 /// The number of this list in its cursors.

@@ -6,14 +6,14 @@ use futures::future::try_join_all;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tidewheel_api::{AtLeast, Code, Cursor, DurationParameter, Namespace, Problem, Query, RunAnswer, json};
+use tidewheel_api::{AtLeast, Code, Cursor, DurationParameter, Namespace, Problem, Query, RunAnswer, json, page_items};
 use tidewheel_engine::{RunHeader, RunStatus};
 use tidewheel_schemas::Name;
 use tidewheel_store::{Key, Row, StoreError, TableSchema, Value, Write, WriteSet};
 use utoipa::{IntoParams, ToSchema};
 
 use super::walk::{Place, Source, Walk};
-use super::{Reads, page_items, store_problem};
+use super::{Reads, store_problem};
 use crate::views::index_days::Index;
 use crate::views::runs::StoredHeader;
 use crate::views::runs_by::{self, Entry, IndexRow};

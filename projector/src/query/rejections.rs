@@ -4,14 +4,14 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tidewheel_api::{AtLeast, Code, Cursor, DurationParameter, Namespace, Problem, Query, Time, json};
+use tidewheel_api::{AtLeast, Code, Cursor, DurationParameter, Namespace, Problem, Query, Time, json, page_items};
 use tidewheel_engine::Rejection;
 use tidewheel_schemas::{EventId, Position, RunId};
 use tidewheel_store::{Key, Row, StoreError, TableSchema, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::walk::{Place, Source, Walk};
-use super::{Reads, page_items, store_problem};
+use super::{Reads, store_problem};
 use crate::views::index_days::Index;
 use crate::views::rejections::{self, RejectionRow};
 

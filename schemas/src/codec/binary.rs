@@ -306,7 +306,7 @@ impl Wire for Location {
 }
 
 macro_rules! fixed {
-    ($($id:ident),+) => {$(
+    ($($id:ident: $bytes:literal),+) => {$(
         impl Wire for $id {
             fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {
                 out.extend_from_slice(self.as_bytes());
@@ -318,27 +318,12 @@ macro_rules! fixed {
             }
 
             fn size_hint(&self) -> usize {
-                16
+                $bytes
             }
         }
     )+};
 }
-fixed!(EventId, LogId, RunId);
-
-impl Wire for TokenHash {
-    fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {
-        out.extend_from_slice(self.as_bytes());
-        Ok(())
-    }
-
-    fn read(input: &mut Input<'_>) -> Result<Self, Malformed> {
-        input.fixed().map(Self::from_bytes)
-    }
-
-    fn size_hint(&self) -> usize {
-        32
-    }
-}
+fixed!(EventId: 16, LogId: 16, RunId: 16, TokenHash: 32);
 
 impl<T: Wire> Wire for Option<T> {
     fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {

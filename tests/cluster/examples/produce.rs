@@ -3,17 +3,16 @@
 //! `cargo run --release -p tidewheel-cluster --example produce [records]`; needs Java and Maven.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use tidewheel_cluster::kafka;
+use rdkafka::producer::BaseProducer;
+use tidewheel_cluster::kafka::{self, one_partition};
+use tidewheel_cluster::raw::{Message, produce, producer};
 use tidewheel_log::kafka::Compression;
-use tidewheel_log::suite::{fresh_topic, record};
+use tidewheel_log::suite::record;
 use tidewheel_log::{EventLog, KafkaLog};
-use tidewheel_native::{Kafka, KafkaOptions};
+use tidewheel_native::KafkaOptions;
 use tidewheel_schemas::{NewRecord, RecordHeaders, TopicPartition};
 
 const VALUE_BYTES: usize = 300;
@@ -40,41 +39,18 @@ fn records(count: usize) -> Vec<NewRecord> {
         .collect()
 }
 
-fn raw_producer(kafka: &Kafka, compression: &str) -> BaseProducer {
-    ClientConfig::new()
-        .set("bootstrap.servers", kafka.bootstrap())
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
-        .set("queue.buffering.max.ms", "0")
-        .set("queue.buffering.max.messages", "100000")
-        .set("batch.num.messages", "10000")
-        .set("message.max.bytes", "2097152")
-        .set("compression.type", compression)
-        .create()
-        .expect("a producer")
-}
-
 /// Records a second.
 fn raw(producer: &BaseProducer, to: &TopicPartition, records: &[NewRecord]) -> f64 {
     let RecordHeaders::Known(headers) = &records[0].headers else { unreachable!("records have headers") };
     let pairs = headers.to_pairs();
+    let messages = records.iter().map(|record| Message {
+        partition: to.partition,
+        key: &record.key,
+        value: &record.value,
+        timestamp_ms: Some(1_700_000_000_000),
+    });
     let began = Instant::now();
-    for record in records {
-        let headers = pairs.iter().fold(OwnedHeaders::new_with_capacity(pairs.len()), |all, (key, value)| {
-            all.insert(Header { key, value: Some(&value[..]) })
-        });
-        let mut message = BaseRecord::to(to.topic.as_str())
-            .partition(0)
-            .key(&record.key[..])
-            .payload(&record.value[..])
-            .timestamp(1_700_000_000_000)
-            .headers(headers);
-        while let Err((_, back)) = producer.send(message) {
-            message = back;
-            producer.poll(Duration::from_millis(1));
-        }
-    }
-    producer.flush(Duration::from_secs(60)).expect("everything delivered");
+    produce(producer, &to.topic, &pairs, messages).expect("everything delivered");
     records.len() as f64 / began.elapsed().as_secs_f64()
 }
 
@@ -103,12 +79,6 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-async fn one_partition(log: &KafkaLog) -> TopicPartition {
-    let topic = fresh_topic();
-    log.create_topic(&topic, 1).await.expect("a topic");
-    TopicPartition::new(topic, 0)
-}
-
 #[tokio::main]
 async fn main() {
     let count = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(200_000);
@@ -121,7 +91,7 @@ async fn main() {
         let mut options = kafka::options(&kafka);
         options.compression = compression;
         let log = KafkaLog::open(options).expect("a log");
-        let producer = raw_producer(&kafka, name);
+        let producer = producer(&kafka, name).expect("a producer");
         let (ours_to, raw_to) = (one_partition(&log).await, one_partition(&log).await);
         let (mut by_us, mut by_raw) = (Vec::new(), Vec::new());
         for round in 0..=ROUNDS {

@@ -8,8 +8,6 @@
 mod failover;
 #[path = "speed/raw.rs"]
 mod raw;
-#[path = "speed/serve.rs"]
-mod serve;
 #[path = "speed/shell.rs"]
 mod shell;
 
@@ -22,8 +20,6 @@ use tidewheel_bench::target::Target;
 use tidewheel_bench::workload::Workload;
 use tidewheel_cluster::nodes::{Cluster, Servers};
 use tidewheel_native::KafkaOptions;
-
-use crate::serve::Serve;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -63,14 +59,14 @@ fn line(what: &str, clients: usize, report: &Report) {
 /// of their own where speed matters, here they would take the processors of what is measured.
 async fn edge(cluster: &Cluster, servers: &Servers, program: &Path) -> Result<(), Failure> {
     // It creates the topics, tables and logs, and goes.
-    Serve::start(cluster, program, "creator", "").await?.stop().await?;
-    let ingest = Serve::start(cluster, program, "ingest", "roles = ['ingest']\nmax_lag = 100000000").await?;
+    cluster.serve(program, "creator", "alpha", "").await.stop().await;
+    let ingest = cluster.serve(program, "ingest", "alpha", "roles = ['ingest']\nmax_lag = 100000000").await;
     let shell = shell::start(cluster).await?;
     for clients in [1, 64, 256] {
         let (mut by_shell, mut by_ingest, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let shell = load(&Workload::Start, &shell, clients, None).await?;
-            let ours = load(&Workload::Start, &ingest.address, clients, Some(ingest.id)).await?;
+            let ours = load(&Workload::Start, &ingest.address, clients, Some(ingest.id())).await?;
             ratios.push(ours.rate / shell.rate);
             by_shell.push(shell);
             by_ingest.push(ours);
@@ -83,13 +79,14 @@ async fn edge(cluster: &Cluster, servers: &Servers, program: &Path) -> Result<()
     let (mut ratios, batch) = (Vec::new(), Workload::Batch { lines: BATCH_LINES });
     for _ in 0..ROUNDS {
         let by_raw = raw.produce()?;
-        let ours = load(&batch, &ingest.address, BATCHES, Some(ingest.id)).await?;
+        let ours = load(&batch, &ingest.address, BATCHES, Some(ingest.id())).await?;
         ratios.push(ours.rate / by_raw);
         println!("batches: librdkafka alone {by_raw:.0}/s");
         line("W1b, serve --role ingest", BATCHES, &ours);
     }
     println!("W1b, share of librdkafka alone: {:.0} % (median of {ROUNDS})", 100.0 * median(ratios));
-    ingest.stop().await
+    ingest.stop().await;
+    Ok(())
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -107,22 +104,22 @@ async fn main() -> Result<(), Failure> {
     };
     edge(&Cluster::new(&servers, "edge"), &servers, &program).await?;
     let cluster = Cluster::new(&servers, "whole");
-    let whole = Serve::start(&cluster, &program, "whole", "").await?;
+    let whole = cluster.serve(&program, "whole", "alpha", "").await;
     for clients in [1, 64] {
         line(
             "W1, one process",
             clients,
-            &load(&Workload::Start, &whole.address, clients, Some(whole.id)).await?,
+            &load(&Workload::Start, &whole.address, clients, Some(whole.id())).await?,
         );
         let steps = Workload::Steps { steps: 3 };
         line(
             "W2 3 steps, one process",
             clients,
-            &load(&steps, &whole.address, clients, Some(whole.id)).await?,
+            &load(&steps, &whole.address, clients, Some(whole.id())).await?,
         );
-        let signal = load(&Workload::Signal, &whole.address, clients, Some(whole.id)).await?;
+        let signal = load(&Workload::Signal, &whole.address, clients, Some(whole.id())).await?;
         line("W3, one process", clients, &signal);
     }
-    whole.stop().await?;
+    whole.stop().await;
     failover::measure(&cluster, &program).await
 }

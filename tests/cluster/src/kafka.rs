@@ -7,7 +7,9 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tidewheel_log::EventLog as _;
 use tidewheel_log::kafka::{KafkaCluster, KafkaLog, KafkaLogOptions};
+use tidewheel_log::suite::fresh_topic;
 use tidewheel_log::topic_rules::TopicOverride;
 use tidewheel_native::{Kafka, KafkaOptions, available_or_skip};
 use tidewheel_schemas::{Topic, TopicPartition};
@@ -53,6 +55,16 @@ pub fn options(kafka: &Kafka) -> KafkaLogOptions {
 /// When its options are refused.
 pub fn log(kafka: &Kafka) -> KafkaLog {
     KafkaLog::open(options(kafka)).expect("a log")
+}
+
+/// The only partition of a topic that nobody used before.
+///
+/// # Panics
+/// When it cannot be created.
+pub async fn one_partition(log: &KafkaLog) -> TopicPartition {
+    let topic = fresh_topic();
+    log.create_topic(&topic, 1).await.expect("a topic");
+    TopicPartition::new(topic, 0)
 }
 
 /// An administrator's client.

@@ -6,3 +6,4 @@ pub mod cql;
 pub mod kafka;
 pub mod load;
 pub mod nodes;
+pub mod raw;

@@ -200,13 +200,32 @@ impl Cluster {
     /// When it cannot be started.
     pub fn launch(&self, program: &str, name: &str, datacenter: &str, more: &str, listen: &str) -> Process {
         let file = self.configure(name, datacenter, more);
-        let log = self.folder.path().join(format!("{name}.log"));
-        let stderr = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
         // A port of its own beforehand: it listens before it is ready, and says where only then.
         let listen =
             if listen.ends_with(":0") { format!("127.0.0.1:{}", free_port()) } else { listen.to_owned() };
-        let child = Command::new(program)
-            .args([file.as_os_str(), listen.as_ref()])
+        let mut command = Command::new(program);
+        command.args([file.as_os_str(), listen.as_ref()]);
+        self.spawn(name, &listen, command)
+    }
+
+    /// Starts `tidewheel serve` of a built `program` and waits until it takes requests.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub async fn serve(&self, program: &Path, name: &str, datacenter: &str, more: &str) -> Process {
+        let file = self.configure(name, datacenter, &format!("node = '{name}'\n{more}"));
+        let listen = format!("127.0.0.1:{}", free_port());
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--config").arg(&file).args(["--listen", &listen]);
+        let process = self.spawn(name, &listen, command);
+        process.until_ready().await;
+        process
+    }
+
+    fn spawn(&self, name: &str, listen: &str, mut command: Command) -> Process {
+        let log = self.folder.path().join(format!("{name}.log"));
+        let stderr = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
+        let child = command
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -269,6 +288,11 @@ impl Process {
             assert!(Path::new(&format!("/proc/{}", self.id)).exists(), "it ended: {}", self.last_lines());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Its process id.
+    pub const fn id(&self) -> u32 {
+        self.id
     }
 
     /// The end of its log.

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tidewheel_cluster::nodes::{Cluster, PARTITIONS};
 
-use crate::serve::Serve;
 use crate::{Failure, ROUNDS};
 
 /// Enough that each partition has some.
@@ -16,14 +15,14 @@ const RUNS: usize = 8 * PARTITIONS as usize;
 /// settings are the default ones.
 pub(crate) async fn measure(cluster: &Cluster, program: &Path) -> Result<(), Failure> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
-    let stays = Serve::start(cluster, program, "stays", "").await?;
+    let stays = cluster.serve(program, "stays", "alpha", "").await;
     for round in 0..ROUNDS {
-        let dies = Serve::start(cluster, program, &format!("dies-{round}"), "").await?;
+        let dies = cluster.serve(program, &format!("dies-{round}"), "alpha", "").await;
         // Until each of them leads some partitions.
         tokio::time::sleep(Duration::from_secs(20)).await;
         run_everywhere(&client, &stays.address).await?;
         let killed = Instant::now();
-        dies.kill().await?;
+        dies.kill().await;
         let times = run_everywhere(&client, &stays.address).await?;
         let last = times.iter().max().copied().unwrap_or_default();
         let (waited, slowest) = (times.iter().filter(|time| **time > Duration::from_secs(1)).count(), last);
@@ -33,7 +32,8 @@ pub(crate) async fn measure(cluster: &Cluster, program: &Path) -> Result<(), Fai
             killed.elapsed().as_secs_f64()
         );
     }
-    stays.stop().await
+    stays.stop().await;
+    Ok(())
 }
 
 /// Runs on all partitions at once; how long each took.

@@ -1,12 +1,11 @@
 //! librdkafka alone: copies of the records that a batch start appended, with the same settings, to the same number of
 //! partitions.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::producer::BaseProducer;
 use tidewheel_cluster::nodes::{Cluster, PARTITIONS, Servers};
+use tidewheel_cluster::raw::{Message, produce, producer};
 use tidewheel_log::suite::fresh_topic;
 use tidewheel_schemas::{Record, RecordHeaders, Topic, TopicPartition};
 
@@ -35,16 +34,7 @@ impl Raw {
         let record = records.into_iter().rev().find(is_start).ok_or("no start in the log")?;
         let topic = fresh_topic();
         log.create_topic(&topic, PARTITIONS).await?;
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", servers.kafka.bootstrap())
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("queue.buffering.max.ms", "0")
-            .set("queue.buffering.max.messages", "100000")
-            .set("batch.num.messages", "10000")
-            .set("message.max.bytes", "2097152")
-            .set("compression.type", "zstd")
-            .create()?;
+        let producer = producer(&servers.kafka, "zstd")?;
         Ok(Self { producer, topic, record })
     }
 
@@ -53,23 +43,14 @@ impl Raw {
         tokio::task::block_in_place(|| {
             let RecordHeaders::Known(headers) = &self.record.headers else { return Err("no headers".into()) };
             let pairs = headers.to_pairs();
+            let messages = (0..PARTITIONS).cycle().take(RECORDS).map(|partition| Message {
+                partition,
+                key: &self.record.key,
+                value: &self.record.value,
+                timestamp_ms: None,
+            });
             let began = Instant::now();
-            for number in 0..RECORDS {
-                let headers =
-                    pairs.iter().fold(OwnedHeaders::new_with_capacity(pairs.len()), |all, (key, value)| {
-                        all.insert(Header { key, value: Some(&value[..]) })
-                    });
-                let mut message = BaseRecord::to(self.topic.as_str())
-                    .partition(i32::try_from(number % PARTITIONS as usize)?)
-                    .key(&self.record.key[..])
-                    .payload(&self.record.value[..])
-                    .headers(headers);
-                while let Err((_, back)) = self.producer.send(message) {
-                    message = back;
-                    self.producer.poll(Duration::from_millis(1));
-                }
-            }
-            self.producer.flush(Duration::from_secs(60))?;
+            produce(&self.producer, &self.topic, &pairs, messages)?;
             Ok(RECORDS as f64 / began.elapsed().as_secs_f64())
         })
     }

@@ -10,25 +10,11 @@ mod suite;
 
 use std::time::Duration;
 
-use tidewheel_log::suite::fresh_topic;
-use tidewheel_log::{EventLog, KafkaLog, Tail};
-use tidewheel_schemas::{Record, TopicPartition};
-
-async fn one_partition(log: &KafkaLog) -> TopicPartition {
-    let topic = fresh_topic();
-    log.create_topic(&topic, 1).await.expect("a topic");
-    TopicPartition::new(topic, 0)
-}
-
-fn texts(records: &[Record]) -> Vec<String> {
-    records.iter().map(|record| String::from_utf8_lossy(&record.value).into_owned()).collect()
-}
+use tidewheel_cluster::kafka::one_partition;
+use tidewheel_log::Tail;
+use tidewheel_log::suite::texts;
+use tidewheel_schemas::Record;
 
 async fn take(tail: &mut Box<dyn Tail>, count: usize) -> Vec<Record> {
-    let mut records = Vec::new();
-    while records.len() < count {
-        let next = tokio::time::timeout(Duration::from_secs(60), tail.next(count - records.len()));
-        records.extend(next.await.expect("a tail hangs though records are there").expect("records"));
-    }
-    records
+    tidewheel_log::suite::take(tail.as_mut(), count, Duration::from_secs(60)).await
 }
