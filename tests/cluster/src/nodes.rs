@@ -21,6 +21,9 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 /// Partitions of every topic here.
 pub const PARTITIONS: u32 = 4;
 
+/// What a process is told that is to know the next fold version, as a build of the next release would.
+pub const NEXT_FOLD: &str = "next-fold";
+
 static SHARED: OnceLock<Option<Servers>> = OnceLock::new();
 
 /// Kafka and a Cassandra with the datacenters `alpha` and `beta`.
@@ -37,7 +40,9 @@ impl Servers {
     /// # Panics
     /// When they do not start.
     pub async fn shared(test: &'static str) -> Option<&'static Self> {
-        let start = move || SHARED.get_or_init(|| Self::start(test, &KafkaOptions::default())).as_ref();
+        let cassandra = || CassandraOptions::datacenters(&["alpha", "beta"]);
+        let start =
+            move || SHARED.get_or_init(|| Self::start(test, &KafkaOptions::default(), cassandra())).as_ref();
         tokio::task::spawn_blocking(start).await.expect("the start of servers")
     }
 
@@ -46,7 +51,7 @@ impl Servers {
     /// # Panics
     /// When they do not start.
     pub async fn own(test: &'static str, kafka: KafkaOptions) -> Option<Self> {
-        tokio::task::spawn_blocking(move || Self::start(test, &kafka)).await.expect("the start of servers")
+        Self::own_with(test, kafka, CassandraOptions::datacenters(&["alpha", "beta"])).await
     }
 
     /// One broker more, apart from the others.
@@ -61,12 +66,24 @@ impl Servers {
         tokio::task::spawn_blocking(start).await.expect("the start of a broker")
     }
 
-    fn start(test: &str, options: &KafkaOptions) -> Option<Self> {
+    /// Servers of a test's own, both as it wants them. The database has the datacenters `alpha` and `beta` at least.
+    ///
+    /// # Panics
+    /// When they do not start.
+    pub async fn own_with(
+        test: &'static str,
+        kafka: KafkaOptions,
+        cassandra: CassandraOptions,
+    ) -> Option<Self> {
+        let start = move || Self::start(test, &kafka, cassandra);
+        tokio::task::spawn_blocking(start).await.expect("the start of servers")
+    }
+
+    fn start(test: &str, options: &KafkaOptions, cassandra: CassandraOptions) -> Option<Self> {
         let toolchain = available_or_skip(test)?;
         // As Cassandra does it by default, a killed node may forget what it acknowledged within the last ten seconds; other
         // replicas have it then. Here there is one.
-        let cassandra =
-            CassandraOptions::datacenters(&["alpha", "beta"]).setting("commitlog_disk_access_mode", "mmap");
+        let cassandra = cassandra.setting("commitlog_disk_access_mode", "mmap");
         std::thread::scope(|scope| {
             let kafka = scope.spawn(|| Kafka::start(&toolchain, options).expect("Kafka"));
             let cassandra = Cassandra::start(&toolchain, &cassandra).expect("Cassandra");
@@ -107,6 +124,12 @@ pub struct Process {
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("an address").port()
+}
+
+/// Where a process is to listen. A port of its own is chosen beforehand: it listens before it is ready, and says where
+/// only then.
+fn listen_on(listen: &str) -> String {
+    if listen.ends_with(":0") { format!("127.0.0.1:{}", free_port()) } else { listen.to_owned() }
 }
 
 impl Cluster {
@@ -199,13 +222,22 @@ impl Cluster {
     /// # Panics
     /// When it cannot be started.
     pub fn launch(&self, program: &str, name: &str, datacenter: &str, more: &str, listen: &str) -> Process {
-        let file = self.configure(name, datacenter, more);
-        // A port of its own beforehand: it listens before it is ready, and says where only then.
-        let listen =
-            if listen.ends_with(":0") { format!("127.0.0.1:{}", free_port()) } else { listen.to_owned() };
-        let mut command = Command::new(program);
-        command.args([file.as_os_str(), listen.as_ref()]);
-        self.spawn(name, &listen, command)
+        Process::launch(program, &self.configure(name, datacenter, more), listen, &[])
+    }
+
+    /// As [`Self::launch`], a process that knows the next fold version.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn launch_next(
+        &self,
+        program: &str,
+        name: &str,
+        datacenter: &str,
+        more: &str,
+        listen: &str,
+    ) -> Process {
+        Process::launch(program, &self.configure(name, datacenter, more), listen, &[NEXT_FOLD])
     }
 
     /// Starts `tidewheel serve` of a built `program` and waits until it takes requests.
@@ -214,27 +246,12 @@ impl Cluster {
     /// When it does not become ready.
     pub async fn serve(&self, program: &Path, name: &str, datacenter: &str, more: &str) -> Process {
         let file = self.configure(name, datacenter, &format!("node = '{name}'\n{more}"));
-        let listen = format!("127.0.0.1:{}", free_port());
+        let listen = listen_on("127.0.0.1:0");
         let mut command = Command::new(program);
         command.arg("serve").arg("--config").arg(&file).args(["--listen", &listen]);
-        let process = self.spawn(name, &listen, command);
+        let process = Process::spawn(command, &file, &listen);
         process.until_ready().await;
         process
-    }
-
-    fn spawn(&self, name: &str, listen: &str, mut command: Command) -> Process {
-        let log = self.folder.path().join(format!("{name}.log"));
-        let stderr = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
-        let child = command
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("a process");
-        let id = child.id().expect("a process that runs");
-        Process { child, id, address: format!("http://{listen}"), log }
     }
 
     /// The configuration of a datacenter's processes.
@@ -244,6 +261,14 @@ impl Cluster {
     pub fn config(&self, datacenter: &str) -> Config {
         let file = self.configure(&format!("test-{datacenter}"), datacenter, "");
         Config::load(Sources { file: Some(file), ..Sources::default() }).expect("a configuration")
+    }
+
+    /// The keyspace of a datacenter's views.
+    ///
+    /// # Panics
+    /// When the configuration is refused.
+    pub fn keyspace(&self, datacenter: &str) -> String {
+        cql_options(&self.config(datacenter)).expect("options").keyspace
     }
 
     /// The topic of a datacenter's workflow events.
@@ -271,6 +296,32 @@ impl Cluster {
 }
 
 impl Process {
+    /// Starts a process with a configuration file, in that file's folder, where its log lines go too. Waits for nothing.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn launch(program: &str, file: &Path, listen: &str, more: &[&str]) -> Self {
+        let listen = listen_on(listen);
+        let mut command = Command::new(program);
+        command.args([file.as_os_str(), listen.as_ref()]).args(more);
+        Self::spawn(command, file, &listen)
+    }
+
+    fn spawn(mut command: Command, file: &Path, listen: &str) -> Self {
+        let log = file.with_extension("log");
+        let stderr = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
+        let child = command
+            .current_dir(file.parent().expect("a folder"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a process");
+        let id = child.id().expect("a process that runs");
+        Self { child, id, address: format!("http://{listen}"), log }
+    }
+
     /// Waits until it takes requests.
     ///
     /// # Panics
@@ -293,6 +344,18 @@ impl Process {
     /// Its process id.
     pub const fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Memory it has in use, bytes.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn resident_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.id)).expect("a process that runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("memory in use");
+        let kibibytes = line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number");
+        kibibytes * 1_024
     }
 
     /// The end of its log.
