@@ -18,7 +18,7 @@ pub use self::access::{
 pub use self::bench::{
     BenchCommand, KillArguments, LoadArguments, RebuildArguments, ScaleArguments, TimersArguments,
 };
-pub use self::operate::{CheckArguments, ExportArguments, StatusArguments};
+pub use self::operate::{CheckArguments, ExportArguments, FoldCommand, RaiseArguments, StatusArguments};
 
 const EXIT_CODES: &str = "Exit codes: 0 it was done; 1 it failed, or the run it is about did; 2 the command line or \
                           the configuration is wrong; 3 no server answers; 4 there is no such thing.";
@@ -56,6 +56,9 @@ pub enum Command {
     Namespace(NamespaceCommand),
     /// Ask whether a server is ready; for the health check of a container.
     Health(ServerArguments),
+    /// Raise the version of the rules by which records are understood, after an upgrade.
+    #[command(subcommand)]
+    Fold(FoldCommand),
     /// Show the schemas of the records in the log.
     #[command(subcommand)]
     Schemas(SchemasCommand),
@@ -361,6 +364,8 @@ mod tests {
             &["serve", "--listen", "here"],
             &["check", "--print", "--json"],
             &["schemas", "export"],
+            &["fold", "raise"],
+            &["fold", "raise", "0"],
         ] {
             let words = ["tidewheel"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_err(), "{words:?}");

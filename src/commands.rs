@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod demo;
 mod dev;
+mod fold;
 mod health;
 mod namespace;
 mod run;
@@ -12,7 +13,7 @@ mod serve;
 mod status;
 mod token;
 
-use crate::args::Command;
+use crate::args::{Command, FoldCommand};
 use crate::failure::Failure;
 
 /// Does what the command line asks.
@@ -27,6 +28,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Namespace(command) => namespace::run(command).await,
         Command::Status(arguments) => status::run(&arguments).await,
         Command::Health(arguments) => health::run(&arguments).await,
+        Command::Fold(FoldCommand::Raise(arguments)) => fold::raise(&arguments).await,
         Command::Schemas(command) => schemas::run(&command),
         Command::Bench(command) => bench::run(command).await,
     }

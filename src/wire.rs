@@ -24,7 +24,7 @@ use tidewheel_store::{SharedStore, StoreError};
 
 use crate::config::{Config, ConfigError, Durability};
 
-pub use self::cluster::{Memberships, join};
+pub use self::cluster::{Memberships, join, members};
 #[cfg(all(feature = "kafka", feature = "cql"))]
 pub use self::cluster::{cql_options, kafka_options};
 pub use self::inspect::{commands, inspect};
@@ -60,6 +60,15 @@ pub enum WireError {
     /// A part that this build was made without.
     #[error("this build was made without Kafka and CQL; use one made with its default features")]
     NotBuilt,
+    /// A group without a member that anybody tells of.
+    #[error(
+        "the group {group} has no member, or the brokers do not tell this process: start a process that has the role for \
+         it, or permit this user to describe the group"
+    )]
+    NoMembers {
+        /// The group.
+        group: String,
+    },
     /// What a build without clients for it cannot look at.
     #[error(
         "this build was made without Kafka and CQL and cannot look at brokers and databases; use one made with its \
@@ -74,7 +83,7 @@ impl WireError {
         match self {
             Self::Log(error) => error.is_transient(),
             Self::Store(error) => matches!(error, StoreError::Unavailable(_)),
-            Self::Config(_) | Self::NotBuilt | Self::NotLooked => false,
+            Self::Config(_) | Self::NotBuilt | Self::NoMembers { .. } | Self::NotLooked => false,
         }
     }
 }

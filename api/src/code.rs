@@ -76,6 +76,7 @@ codes! {
     NotInFold = "not_in_fold", CONFLICT, "The event is not part of the fold in force";
     RunParked = "run_parked", CONFLICT, "The run is parked";
     Void = "void", CONFLICT, "The record changes nothing";
+    FoldUnknown = "fold_unknown", CONFLICT, "A process does not know the fold version";
     Stale = "stale", CONFLICT, "The record was not let through";
     Overloaded = "overloaded", TOO_MANY_REQUESTS, "The log takes no more for now";
     Lagging = "lagging", TOO_MANY_REQUESTS, "The views are too far behind the log";

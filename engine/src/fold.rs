@@ -20,15 +20,12 @@ use crate::run::rewind::rewind;
 use crate::transition::{OutboxChange, Transition};
 use crate::verdict::{Rejection, Verdict};
 
-/// The newest fold version this build knows. A log that was raised above it stops the partition.
-pub const FOLD_VERSION: u32 = 1;
-
 /// The log is ahead of this build.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
     /// `FoldRaised` went past this build.
     #[error(
-        "partition {partition} folds by version {fold} from offset {offset} on, this build knows {FOLD_VERSION}; upgrade this process"
+        "partition {partition} folds by version {fold} from offset {offset} on, this build knows {known}; upgrade this process"
     )]
     Newer {
         /// The partition.
@@ -37,6 +34,8 @@ pub enum FoldError {
         offset: i64,
         /// The version in force.
         fold: u32,
+        /// The newest one this process knows.
+        known: u32,
     },
     /// A record that is not the next one was given.
     #[error(
@@ -95,6 +94,20 @@ impl Fold {
     /// The runs in memory.
     pub const fn runs(&self) -> &BTreeMap<RunId, Run> {
         &self.runs
+    }
+
+    /// Refuses to go on where the log is ahead of this process. Whoever resumes from a checkpoint asks before it does
+    /// anything else: it must not even claim what it could not lead.
+    ///
+    /// # Errors
+    /// [`FoldError::Newer`].
+    pub fn check(&self) -> Result<(), FoldError> {
+        let (fold, known) = (self.control.fold, registry::fold_newest());
+        if fold <= known {
+            return Ok(());
+        }
+        let Control { partition, next_offset: offset, .. } = self.control;
+        Err(FoldError::Newer { partition, offset, fold, known })
     }
 
     /// Brings a loaded run into memory, unless it is there already. Rows that are further than this fold are rewound to
@@ -159,13 +172,7 @@ impl Fold {
                 found: record.offset,
             });
         }
-        if self.control.fold > FOLD_VERSION {
-            return Err(FoldError::Newer {
-                partition: self.control.partition,
-                offset: record.offset,
-                fold: self.control.fold,
-            });
-        }
+        self.check()?;
         let headers = match &record.headers {
             RecordHeaders::Known(headers) => Some(headers),
             RecordHeaders::Foreign(_) => None,
@@ -182,6 +189,8 @@ impl Fold {
         }
         self.control.next_offset = record.offset + 1;
         self.control.last_event_id = headers.map(|headers| headers.event_id);
+        // Not only at the next record: until that one comes nothing may be decided, nor shown, by an older version.
+        self.check()?;
         for change in &applied.outbox {
             match change {
                 OutboxChange::Put(entry) => {
@@ -256,11 +265,7 @@ impl Fold {
                 }
             };
         }
-        if !registry::allowed(
-            i32::try_from(self.control.fold).unwrap_or(i32::MAX),
-            headers.event_type,
-            headers.schema_id,
-        ) {
+        if !registry::allowed(self.control.fold, headers.event_type, headers.schema_id) {
             return Err(Rejection::NotInFold);
         }
         let here = match &headers.entity {

@@ -16,7 +16,7 @@ pub mod workflow;
 
 pub use config::CONFIG_FOLD_VERSION;
 pub use control::{Control, LogInfo};
-pub use fold::{FOLD_VERSION, Fold, FoldError};
+pub use fold::{Fold, FoldError};
 pub use run::{HistoryEntry, Run, RunHeader, RunStatus};
 pub use transition::{OutboxChange, PartChange, RunChange, Transition};
 pub use verdict::{Rejection, Verdict};

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod commands;
 pub mod docs;
+pub mod fold;
 pub mod health;
 pub mod namespaces;
 pub mod runs;
@@ -17,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::administration::Administration;
+use crate::fold::Raising;
 use crate::forward::{self, Forwarder};
 use crate::state::Ingest;
 
@@ -80,6 +82,11 @@ pub fn administration(administration: Administration) -> OpenApiRouter {
 /// The routes given, of which those about runs of other datacenters are answered there.
 pub fn forwarding(router: OpenApiRouter, forwarder: Forwarder) -> OpenApiRouter {
     router.route_layer(axum::middleware::from_fn_with_state(forwarder, forward::route::forward))
+}
+
+/// The route that raises the fold version, described.
+pub fn fold_router(raising: Raising) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(fold::raise)).with_state(raising)
 }
 
 /// Puts the face together: the routes given, `/openapi.json` and `/docs` describing them, problems for everything else.

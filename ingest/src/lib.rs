@@ -6,6 +6,7 @@
 pub mod administration;
 pub mod command;
 pub mod datacenters;
+pub mod fold;
 pub mod forward;
 pub mod http;
 pub mod producer;

@@ -120,7 +120,9 @@ impl Ingest {
             let reading = self.0.producer.output(position.partition, offset).map(|read| {
                 read.map_err(|error| {
                     let detail = format!("the run has ended, but its output cannot be read: {error}");
-                    Problem::new(Code::LogUnavailable, detail).position(Some(position))
+                    Problem::new(Code::LogUnavailable, detail)
+                        .position(Some(position))
+                        .retry_after_ms(RETRY_AFTER_MS)
                 })
             });
             output = reading.await?;

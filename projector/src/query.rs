@@ -180,6 +180,7 @@ fn store_problem(error: &StoreError) -> Problem {
         | StoreError::Unavailable(_) => Code::ViewUnavailable,
     };
     tracing::warn!(%error, "a view cannot be read");
-    Problem::new(code, format!("the view cannot be read: {error}"))
+    let problem = Problem::new(code, format!("the view cannot be read: {error}"));
+    if matches!(error, StoreError::Unavailable(_)) { problem.retry_after_ms(1_000) } else { problem }
 }
 

@@ -43,7 +43,20 @@ const RELEASED: &[ReleasedSchema] = &[
 ];
 
 /// The newest fold version this build knows.
-pub const FOLD_NEWEST: i32 = 1;
+const FOLD_NEWEST: u32 = 1;
+
+/// The newest fold version this process knows: the build's own, unless a test lets it know the next one.
+pub fn fold_newest() -> u32 {
+    #[cfg(any(test, feature = "test-util"))]
+    if crate::testing::next_fold::is_known() {
+        return NEXT_FOLD;
+    }
+    FOLD_NEWEST
+}
+
+/// The fold version that a build of the next release would bring.
+#[cfg(any(test, feature = "test-util"))]
+pub const NEXT_FOLD: u32 = FOLD_NEWEST + 1;
 
 /// The newest fold version of `{prefix}.config.changes` this build knows; it counts apart from that of workflows.
 pub const CONFIG_FOLD_NEWEST: i32 = 1;
@@ -85,9 +98,11 @@ pub fn subjects<'a>(
 
 /// Whether a record of this type and schema id counts under a fold version. Any other is undecodable, also to a
 /// build that knows it, so that nodes of different builds never fold differently.
-pub const fn allowed(fold: i32, event_type: EventType, schema_id: u32) -> bool {
+pub fn allowed(fold: u32, event_type: EventType, schema_id: u32) -> bool {
     match fold {
         1 => schema_id == WORKFLOW_EVENT_V1 && in_fold_1(event_type),
+        #[cfg(any(test, feature = "test-util"))]
+        NEXT_FOLD => crate::testing::next_fold::allowed(event_type, schema_id),
         _ => false,
     }
 }

@@ -3,6 +3,7 @@
 pub mod compose;
 mod fixture;
 mod json;
+pub mod next_fold;
 mod strategies;
 
 pub use self::fixture::Fixture;

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use tidewheel::config::{Layer, Sources};
 
-use super::AccessArguments;
+use super::{AccessArguments, ServerArguments};
 
 /// What to look at, and how to show it.
 #[derive(Debug, Clone, Default, Args)]
@@ -49,6 +49,23 @@ pub struct StatusArguments {
     pub json: bool,
     #[command(flatten)]
     pub access: AccessArguments,
+}
+
+/// Commands about the fold, the rules by which records are understood.
+#[derive(Debug, Clone, Subcommand)]
+pub enum FoldCommand {
+    /// Raise the fold version of a datacenter, after every process of it was upgraded. There is no way back.
+    Raise(RaiseArguments),
+}
+
+/// What to raise it to.
+#[derive(Debug, Clone, Args)]
+pub struct RaiseArguments {
+    /// The fold version; `tidewheel status --json` shows what is in force (`fold`) and known (`fold_newest`).
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub version: u32,
+    #[command(flatten)]
+    pub server: ServerArguments,
 }
 
 /// Where to write schemas.

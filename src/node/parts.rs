@@ -8,6 +8,8 @@ use futures::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tidewheel_api::{Auth, Namespaces, Waiting};
 use tidewheel_engine::workflow::Workflows;
+use tidewheel_engine::{Control, Fold};
+use tidewheel_ingest::fold::{Members, Raising};
 use tidewheel_ingest::state::VERDICT_TIMEOUT;
 use tidewheel_ingest::{Administration, Forwarder, Ingest, LogProducer, Settings};
 use tidewheel_log::{SharedClock, SharedLog, SystemClock};
@@ -146,6 +148,10 @@ impl Begin {
             ..ProjectorOptions::default()
         };
         let projector = Projector::start(views, config.partitions, options).await.map_err(projecting)?;
+        // Before this process joins a group: it would be given partitions that it can only let go of.
+        for control in (0..config.partitions).filter_map(|partition| projector.control(partition)) {
+            Fold::resume(Control::clone(&control), []).check().map_err(|error| role("the node", error))?;
+        }
         Ok(Opened { wiring: Arc::new(wiring), topic, process, clock, projector })
     }
 
@@ -234,7 +240,13 @@ impl Begin {
             },
         );
         let mut router = if config.roles.contains(&Role::Ingest) {
+            let raising = Raising {
+                ingest: ingest.clone(),
+                members: members(&config, &topic),
+                in_force: in_force(owners.status.clone()),
+            };
             tidewheel_ingest::http::router(ingest)
+                .merge(tidewheel_ingest::http::fold_router(raising))
                 .merge(tidewheel_ingest::http::administration(administration))
         } else {
             tidewheel_ingest::http::node_router(ingest)
@@ -307,6 +319,29 @@ fn part_of(owners: Vec<watch::Receiver<OwnerStatus>>, duties: Duties) -> PartOf 
             claimed_by: owner.claimed_by,
             log_id: owner.log.map(|log| log.log_id),
         }
+    })
+}
+
+/// Tells which processes there are besides this one, which is all there is on the log of its machine.
+fn members(config: &Config, topic: &Topic) -> Members {
+    let (config, topic) = (Arc::new(config.clone()), topic.clone());
+    Arc::new(move || {
+        let (config, topic) = (Arc::clone(&config), topic.clone());
+        async move {
+            if !config.is_cluster() {
+                return Ok(Vec::new());
+            }
+            wire::members(&config, &topic).await.map_err(|error| error.to_string())
+        }
+        .boxed()
+    })
+}
+
+/// Tells the fold version in force for a partition, as this process has read it.
+fn in_force(owners: Vec<watch::Receiver<OwnerStatus>>) -> Arc<dyn Fn(u32) -> u32 + Send + Sync> {
+    Arc::new(move |partition| {
+        let owner = usize::try_from(partition).ok().and_then(|partition| owners.get(partition));
+        owner.map_or(0, |owner| owner.borrow().fold)
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 
+use tidewheel_ingest::fold::Member;
 use tidewheel_log::SharedLog;
 use tidewheel_schemas::Topic;
 use tokio::sync::watch;
@@ -24,6 +25,14 @@ pub async fn join(_config: &Config) -> Result<Wiring, WireError> {
 /// Always.
 pub fn join_log(_config: &Config) -> Result<SharedLog, WireError> {
     Err(WireError::NotBuilt)
+}
+
+/// Refuses.
+///
+/// # Errors
+/// Always.
+pub async fn members(_config: &Config, _topic: &Topic) -> Result<Vec<Member>, WireError> {
+    std::future::ready(Err(WireError::NotBuilt)).await
 }
 
 /// There are no groups to join.

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidewheel_ingest::fold::Member;
 use tidewheel_log::kafka::{
     Compression, KafkaCluster, KafkaLog, KafkaLogOptions, KafkaMembership, MembershipOptions, Pem, Sasl,
     SaslMechanism, Secret, Tls,
 };
 use tidewheel_log::topic_rules::TopicOverride;
 use tidewheel_log::{LogError, SharedLog};
-use tidewheel_schemas::{Name, Topic, TopicFamily};
+use tidewheel_schemas::{Name, Topic, TopicFamily, registry};
 use tidewheel_store::cql::{CqlStore, CqlStoreOptions, CqlTls, Secret as CqlSecret};
 use tokio::sync::watch;
 
@@ -144,10 +145,52 @@ fn topic_override(name: &str) -> Result<TopicOverride, ConfigError> {
     })
 }
 
+/// What the last part of a group's name says about its members: they may lead partitions, write their views, or only
+/// follow them.
+pub(super) const OWNERS: &str = "owners";
+pub(super) const PROJECTORS: &str = "projectors";
+pub(super) const FOLLOWERS: &str = "followers";
+/// In the client id of a group's member, what stands before the newest fold version that it knows.
+const FOLD_MARK: &str = ".fold-";
+
+pub(super) fn group_name(config: &Config, group: &str) -> String {
+    format!("{}.{}.{group}", config.prefix, config.datacenter)
+}
+
 /// The groups a process is a member of, each for one of its roles.
 pub struct Memberships {
     leads: Option<KafkaMembership>,
     projects: Option<KafkaMembership>,
+    /// Without one of these roles a process is known by a group that suggests nothing.
+    _follows: Option<KafkaMembership>,
+}
+
+/// Every process that leads or follows partitions of this datacenter, by the groups they are members of.
+///
+/// # Errors
+/// When the brokers do not answer, or do not tell.
+pub async fn members(config: &Config, topic: &Topic) -> Result<Vec<Member>, WireError> {
+    let options = kafka_options(config)?;
+    let mut members = Vec::new();
+    for group in [OWNERS, PROJECTORS, FOLLOWERS] {
+        let (options, topic, name) = (options.clone(), topic.clone(), group_name(config, group));
+        let asked = {
+            let name = name.clone();
+            tokio::task::spawn_blocking(move || KafkaMembership::members(&options, &topic, &name))
+        };
+        let asked = asked.await.map_err(|error| LogError::Failed(error.to_string()))??;
+        // Brokers say nothing of groups that one may not look at, and each datacenter has members of these two.
+        if asked.is_empty() && group != FOLLOWERS {
+            return Err(WireError::NoMembers { group: name });
+        }
+        members.extend(asked.into_iter().map(|client| match client.rsplit_once(FOLD_MARK) {
+            Some((name, fold)) => Member { name: name.to_owned(), fold_newest: fold.parse().ok() },
+            None => Member { name: client, fold_newest: None },
+        }));
+    }
+    members.sort();
+    members.dedup();
+    Ok(members)
 }
 
 impl Memberships {
@@ -156,20 +199,29 @@ impl Memberships {
     /// # Errors
     /// When a setting does not fit.
     pub fn join(config: &Config, topic: &Topic) -> Result<Self, WireError> {
-        let options = kafka_options(config)?;
-        let member = |role: Role, group: &str| -> Result<Option<KafkaMembership>, LogError> {
-            if !config.roles.contains(&role) {
+        let mut options = kafka_options(config)?;
+        let mark = format!("{FOLD_MARK}{}", registry::fold_newest());
+        options.client_id.push_str(&mark);
+        let has = |role: Role| config.roles.contains(&role);
+        let member = |is_one: bool, group: &str| -> Result<Option<KafkaMembership>, LogError> {
+            if !is_one {
                 return Ok(None);
             }
             let membership = MembershipOptions {
-                group: format!("{}.{}.{group}", config.prefix, config.datacenter),
+                group: group_name(config, group),
                 topic: topic.clone(),
-                instance: config.node.as_ref().map(Name::to_string),
+                // A group keeps the client id of a member that comes back under its name, so the name tells builds apart
+                // that know different folds.
+                instance: config.node.as_ref().map(|node| format!("{node}{mark}")),
                 session_timeout: Duration::from_millis(config.kafka.session_timeout_ms),
             };
             KafkaMembership::join(&options, &membership).map(Some)
         };
-        Ok(Self { leads: member(Role::Engine, "owners")?, projects: member(Role::Projector, "projectors")? })
+        Ok(Self {
+            leads: member(has(Role::Engine), OWNERS)?,
+            projects: member(has(Role::Projector), PROJECTORS)?,
+            _follows: member(!has(Role::Engine) && !has(Role::Projector), FOLLOWERS)?,
+        })
     }
 
     /// The partitions to lead; `None` without the role of an engine.

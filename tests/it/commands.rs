@@ -116,3 +116,18 @@ fn a_file_of_starts_is_answered_line_by_line() {
     assert_eq!(answers[2]["problem"]["code"], "workflow_not_found");
     assert!(text(&output.stderr).contains("line 4"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn the_fold_is_raised_to_what_the_node_knows_and_no_further() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let node = Node::start(folder, &["--ephemeral"]);
+    let output = node.run(folder, &["fold", "raise", "1"]);
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(shown.lines().filter(|line| line.contains("in_force")).count(), 4, "{shown}");
+    let output = node.run(folder, &["fold", "raise", "2"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("fold versions 1 to 1") && said.contains("invalid_field"), "{said}");
+}

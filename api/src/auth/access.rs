@@ -34,6 +34,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/openapi.json", Need::Nothing),
     ("GET", "/metrics", READS),
     ("GET", "/v1/status", READS_ONE),
+    ("POST", "/v1/fold", Need::Everywhere(&[Admin])),
     ("GET", "/v1/namespaces", ANY),
     ("GET", "/v1/namespaces/{ns}", ANY),
     ("POST", "/v1/namespaces", Need::Everywhere(&[Admin])),

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tidewheel_engine::FOLD_VERSION;
 use tidewheel_log::{Clock, LogError, SharedLog};
 use tidewheel_schemas::event::LogCreated;
-use tidewheel_schemas::{Author, Entity, Envelope, EventId, LogId, Topic, TopicPartition, codec};
+use tidewheel_schemas::{Author, Entity, Envelope, EventId, LogId, Topic, TopicPartition, codec, registry};
 
 /// A log that cannot be created.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -36,7 +35,7 @@ pub async fn create_log(
         if log.bounds(&place).await?.end > 0 {
             continue;
         }
-        let (envelope, event) = first_event(partition, partitions, FOLD_VERSION, process, clock);
+        let (envelope, event) = first_event(partition, partitions, registry::fold_newest(), process, clock);
         let record = codec::encode(&envelope, &event.into())
             .map_err(|error| CreateError::Encode(error.to_string()))?;
         log.append(&place, vec![record]).await?;

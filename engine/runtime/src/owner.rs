@@ -458,6 +458,7 @@ impl Reign {
             leading: self.partition.is_leader(),
             claim: control.claim,
             claimed_by: control.claimed_by.clone(),
+            fold: control.fold,
             next_offset: control.next_offset,
             log: control.log,
             resident_runs: self.partition.fold().runs().len(),

@@ -3,7 +3,7 @@
 use tidewheel_engine::{Control, Fold, FoldError, Rejection, Verdict};
 use tidewheel_schemas::event::{FoldRaised, LogCreated, PartitionClaimed};
 use tidewheel_schemas::partition::partition_for;
-use tidewheel_schemas::{Author, Entity, LogId, NewRecord};
+use tidewheel_schemas::{Author, Entity, LogId, NewRecord, Record};
 
 use super::world::{World, outbox_name, run_id, signal, source, step_completed};
 
@@ -54,7 +54,7 @@ fn control_is_the_same_whatever_entities_make_of_the_records() {
     for record in &world.log {
         let is_control = record.offset < 2;
         let value = if is_control { record.value.clone() } else { b"unreadable".as_slice().into() };
-        let record = tidewheel_schemas::Record { value, ..record.clone() };
+        let record = Record { value, ..record.clone() };
         blind.apply(&record).expect("folding is total");
     }
     assert_eq!(blind.runs().len(), 0);
@@ -102,10 +102,15 @@ fn a_fold_version_this_build_does_not_know_stops_the_partition() {
     let author = Author::Ingest { principal: "operator".into() };
     let event_id = world.id();
     let raised = world.record(event_id, Entity::Partition(0), None, author, &FoldRaised { fold: 2 }.into());
-    assert_eq!(world.append(raised).verdict, Verdict::Accepted);
-    let next = tidewheel_schemas::Record { offset: 4, ..world.log[2].clone() };
-    let stopped = world.fold.apply(&next);
-    assert!(matches!(stopped, Err(FoldError::Newer { offset: 4, fold: 2, .. })), "{stopped:?}");
+    let record = Record { offset: 3, key: raised.key, headers: raised.headers, value: raised.value };
+    assert_eq!(world.fold.check(), Ok(()));
+    // At once: nothing is decided by the old version after it.
+    let newer = FoldError::Newer { partition: 0, offset: 4, fold: 2, known: 1 };
+    assert_eq!(world.fold.apply(&record), Err(newer.clone()));
+    let next = Record { offset: 4, ..world.log[2].clone() };
+    assert_eq!(world.fold.apply(&next), Err(newer.clone()));
+    let resumed = Fold::resume(world.fold.control().clone(), []);
+    assert_eq!(resumed.check(), Err(newer));
 }
 
 #[test]

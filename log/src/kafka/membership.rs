@@ -90,6 +90,28 @@ impl KafkaMembership {
         Ok(Self { suggested, leaving, thread: Some(thread) })
     }
 
+    /// The client ids of a group's members now; none where there is no such group, or where this process may not be
+    /// told of it. Blocks.
+    ///
+    /// # Errors
+    /// When the options do not fit, or the brokers do not answer.
+    pub fn members(options: &KafkaLogOptions, topic: &Topic, group: &str) -> Result<Vec<String>, LogError> {
+        let cluster = options.topic_clusters.get(topic).unwrap_or(&options.cluster);
+        let consumer: BaseConsumer = options
+            .client(cluster)
+            .create()
+            .map_err(|error| LogError::Options(format!("the group {group}: {error}")))?;
+        let groups = consumer.fetch_group_list(Some(group), options.request_timeout).map_err(|error| {
+            LogError::Unreachable {
+                what: format!("looking who is a member of the group {group}"),
+                brokers: cluster.brokers.clone(),
+                cause: error.to_string(),
+            }
+        })?;
+        let members = groups.groups().iter().filter(|found| found.name() == group);
+        Ok(members.flat_map(|found| found.members()).map(|member| member.client_id().to_owned()).collect())
+    }
+
     /// The partitions suggested to this member, as they stand now and change.
     pub fn suggested(&self) -> watch::Receiver<BTreeSet<u32>> {
         self.suggested.clone()

@@ -6,8 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
-use tidewheel_engine::FOLD_VERSION;
-use tidewheel_schemas::{LogId, Name, Position};
+use tidewheel_schemas::{LogId, Name, Position, registry};
 use utoipa::ToSchema;
 
 use super::Reads;
@@ -153,7 +152,7 @@ pub async fn get_status(State(reads): State<Reads>) -> Response {
         datacenter: process.datacenter.clone(),
         roles: process.roles.clone(),
         version: env!("CARGO_PKG_VERSION"),
-        fold_newest: FOLD_VERSION,
+        fold_newest: registry::fold_newest(),
         generation: process.generation,
         max_lag: process.max_lag,
         partitions,

@@ -6,7 +6,7 @@ use tidewheel_log::topic_rules::{TopicSettings, settings_of_a_new_topic, violati
 use tidewheel_log::{EventLog as _, LogError};
 use tidewheel_schemas::{Name, RecordHeaders, Topic, TopicFamily, TopicPartition};
 
-use super::super::cluster::kafka_options;
+use super::super::cluster::{FOLLOWERS, OWNERS, PROJECTORS, group_name, kafka_options};
 use super::script;
 use crate::check::{self, Finding};
 use crate::config::{Config, Role};
@@ -171,11 +171,15 @@ fn rules(wanted: &Wanted, settings: &TopicSettings, subject: String) -> Vec<Find
 
 /// The groups a process of these roles is a member of.
 pub(super) fn group_names(config: &Config) -> Vec<String> {
-    [(Role::Engine, "owners"), (Role::Projector, "projectors")]
+    let mut groups: Vec<_> = [(Role::Engine, OWNERS), (Role::Projector, PROJECTORS)]
         .into_iter()
         .filter(|(role, _)| config.roles.contains(role))
-        .map(|(_, group)| format!("{}.{}.{group}", config.prefix, config.datacenter))
-        .collect()
+        .map(|(_, group)| group)
+        .collect();
+    if groups.is_empty() {
+        groups.push(FOLLOWERS);
+    }
+    groups.into_iter().map(|group| group_name(config, group)).collect()
 }
 
 async fn groups(config: &Config, wanted: &Wanted, inspector: &KafkaInspector) -> Vec<Finding> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tidewheel::config::{Config, Layer, Sources};
 use tidewheel::{Context, Node, StepResult, WorkflowResult};
+use tidewheel_cluster::nodes::NEXT_FOLD;
 
 /// Steps that take a while each: `[count, milliseconds]`. Returns one word a step.
 async fn steps(context: Context, (count, step_ms): (u32, u64)) -> WorkflowResult<Vec<String>> {
@@ -28,10 +29,13 @@ async fn wait(context: Context, _input: ()) -> WorkflowResult<Option<String>> {
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (Some(file), Some(listen)) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: tidewheel-cluster-node FILE ADDRESS");
+    let (Some(file), Some(listen), more) = (arguments.next(), arguments.next(), arguments.next()) else {
+        eprintln!("usage: tidewheel-cluster-node FILE ADDRESS [{NEXT_FOLD}]");
         return std::process::ExitCode::from(2);
     };
+    if more.is_some_and(|word| word == NEXT_FOLD) {
+        tidewheel_schemas::testing::next_fold::know();
+    }
     let flags = Layer::new("the command line").with("listen", Some(listen));
     let sources = Sources { file: Some(file.into()), flags, ..Sources::default() };
     let served = async {

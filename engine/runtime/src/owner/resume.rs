@@ -37,5 +37,7 @@ pub(super) async fn fold(options: &OwnerOptions, place: &TopicPartition) -> Resu
             });
         }
     }
-    Ok(Fold::resume(resume.control, resume.outbox))
+    let fold = Fold::resume(resume.control, resume.outbox);
+    fold.check()?;
+    Ok(fold)
 }

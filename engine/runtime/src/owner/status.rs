@@ -13,6 +13,8 @@ pub struct OwnerStatus {
     pub claim: Option<i64>,
     /// The process that made it.
     pub claimed_by: Option<Arc<str>>,
+    /// The fold version in force; 0 before the log was created.
+    pub fold: u32,
     /// The offset to be folded next.
     pub next_offset: i64,
     /// The partition's log, once created.
@@ -33,6 +35,7 @@ impl OwnerStatus {
             leading: false,
             claim: None,
             claimed_by: None,
+            fold: 0,
             next_offset: 0,
             log: None,
             resident_runs: 0,

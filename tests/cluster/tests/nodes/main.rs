@@ -3,8 +3,10 @@
 mod away;
 mod datacenters;
 mod failover;
+mod refused;
 mod restart;
 mod tokens;
+mod upgrade;
 
 use std::time::Duration;
 

@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewheel_engine::FOLD_VERSION;
 use tidewheel_log::{EventLog as _, MemoryLog};
 use tidewheel_projector::Views;
 use tidewheel_schemas::event::FoldRaised;
-use tidewheel_schemas::{Author, Entity, Envelope, EventId, NewRecord, codec};
+use tidewheel_schemas::{Author, Entity, Envelope, EventId, NewRecord, codec, registry};
 
 use super::fleet::Fleet;
 use crate::clock::BEGINNING_US;
@@ -114,13 +113,13 @@ pub(super) async fn upgrade(world: &Arc<World>, fleet: &mut Fleet) {
     fleet.keep_one().await;
     tokio::time::sleep(Duration::from_millis(world.random.between(0, 4_000))).await;
     let partition = world.random.below(u64::from(world.partitions)) as u32;
-    let Some(raised) = raise(world, partition, FOLD_VERSION + 1).await else {
+    let Some(raised) = raise(world, partition, registry::fold_newest() + 1).await else {
         world.violate("no_defect", || "the fold could not be raised".to_owned());
         return;
     };
     world.faults.add(Fault::FoldRaised);
     // Something after it, so that there is a record that must not be folded.
-    let _ = raise(world, partition, FOLD_VERSION).await;
+    let _ = raise(world, partition, registry::fold_newest()).await;
     for _ in 0..2 {
         fleet.keep_one_whatever_ended();
         match fleet.end_of_one(NOTICES).await {
