@@ -183,4 +183,3 @@ fn store_problem(error: &StoreError) -> Problem {
     let problem = Problem::new(code, format!("the view cannot be read: {error}"));
     if matches!(error, StoreError::Unavailable(_)) { problem.retry_after_ms(1_000) } else { problem }
 }
-

@@ -6,7 +6,9 @@ use futures::future::try_join_all;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tidewheel_api::{AtLeast, Code, Cursor, DurationParameter, Namespace, Problem, Query, RunAnswer, json, page_items};
+use tidewheel_api::{
+    AtLeast, Code, Cursor, DurationParameter, Namespace, Problem, Query, RunAnswer, json, page_items,
+};
 use tidewheel_engine::{RunHeader, RunStatus};
 use tidewheel_schemas::Name;
 use tidewheel_store::{Key, Row, StoreError, TableSchema, Value, Write, WriteSet};

@@ -4,7 +4,9 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tidewheel_api::{AtLeast, Code, Cursor, DurationParameter, Namespace, Problem, Query, Time, json, page_items};
+use tidewheel_api::{
+    AtLeast, Code, Cursor, DurationParameter, Namespace, Problem, Query, Time, json, page_items,
+};
 use tidewheel_engine::Rejection;
 use tidewheel_schemas::{EventId, Position, RunId};
 use tidewheel_store::{Key, Row, StoreError, TableSchema, Value};
