@@ -6,7 +6,7 @@ use std::{fs, io};
 
 const NAMESPACE: &str = "tidewheel.v1.";
 const FOLDERS: [&str; 4] = ["author", "common", "control", "run"];
-const CONFIG_FOLDERS: [&str; 4] = ["author", "common", "control", "unreleased/config"];
+const CONFIG_FOLDERS: [&str; 4] = ["author", "common", "control", "config"];
 
 /// The schema `WorkflowEvent` out of `avro/`: the first mention of a type is replaced by its definition, in the
 /// order of the text, so that the same files always give the same bytes.
@@ -22,7 +22,7 @@ pub fn workflow_event(avro: &Path) -> io::Result<String> {
 /// # Errors
 /// As [`workflow_event`].
 pub fn config_change(avro: &Path) -> io::Result<String> {
-    compose(avro, "unreleased/config-change.avsc", &CONFIG_FOLDERS)
+    compose(avro, "config-change.avsc", &CONFIG_FOLDERS)
 }
 
 fn compose(avro: &Path, top: &str, folders: &[&str]) -> io::Result<String> {
