@@ -1,8 +1,8 @@
 //! The fold of `{prefix}.config.changes`: namespaces and access tokens. Nobody owns that topic, so records of an engine
 //! are refused, and there is nothing to decide. What the fold of workflows does is in `fold`.
 
+mod judged;
 mod namespace;
-mod remembered;
 mod snapshot;
 mod token;
 
@@ -19,6 +19,7 @@ pub use self::namespace::NamespaceState;
 pub use self::snapshot::{Applied, ConfigSnapshot};
 pub use self::token::{PreviousSecret, TokenState};
 use crate::control::Control;
+use crate::run::apply::Place;
 use crate::verdict::{Rejection, Verdict};
 
 /// The newest fold version of the configuration this build knows; it counts apart from that of workflows.
@@ -158,7 +159,7 @@ impl ConfigFold {
             return Err(Rejection::Void);
         }
         let log_time_us = self.control.log_time_us.max(envelope.recorded_at_us);
-        let verdict = self.change(record.offset, log_time_us, &envelope, &event);
+        let verdict = self.change(Place { offset: record.offset, log_time_us }, &envelope, &event);
         if verdict == Verdict::Accepted {
             self.control.log_time_us = log_time_us;
         }
@@ -186,26 +187,26 @@ impl ConfigFold {
         if is_here { Ok(()) } else { Err(Rejection::WrongPartition) }
     }
 
-    fn change(&mut self, offset: i64, log_time_us: i64, envelope: &Envelope, event: &ConfigEvent) -> Verdict {
+    fn change(&mut self, place: Place, envelope: &Envelope, event: &ConfigEvent) -> Verdict {
         match (&envelope.entity, event) {
             (Entity::Partition(_), ConfigEvent::LogCreated(created)) => {
-                self.control.log_created(offset, created)
+                self.control.log_created(place.offset, created)
             }
             (Entity::Partition(_), ConfigEvent::FoldRaised(raised)) => self.control.fold_raised(raised),
             (Entity::Namespace(name), ConfigEvent::NamespaceCreated(created)) => {
                 match self.namespaces.get_mut(name) {
-                    Some(namespace) => Arc::make_mut(namespace).repeat(log_time_us, envelope),
+                    Some(namespace) => Arc::make_mut(namespace).repeat(place, envelope),
                     None => {
-                        let namespace = NamespaceState::create(name, log_time_us, envelope, created);
+                        let namespace = NamespaceState::create(name, place, envelope, created);
                         self.namespaces.insert(name.clone(), Arc::new(namespace));
                         Verdict::Accepted
                     }
                 }
             }
             (Entity::Token(token_id), event) => match (self.tokens.get_mut(token_id), event) {
-                (Some(token), event) => Arc::make_mut(token).apply(log_time_us, envelope, event),
+                (Some(token), event) => Arc::make_mut(token).apply(place, envelope, event),
                 (None, ConfigEvent::TokenCreated(created)) => {
-                    let token = TokenState::create(*token_id, log_time_us, envelope, created);
+                    let token = TokenState::create(*token_id, place, envelope, created);
                     self.tokens.insert(*token_id, Arc::new(token));
                     Verdict::Accepted
                 }

@@ -9,6 +9,7 @@ pub mod control;
 pub mod fold;
 pub mod outbox;
 pub mod partition;
+pub mod remembered;
 pub mod run;
 pub mod transition;
 pub mod verdict;

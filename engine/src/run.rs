@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use tidewheel_schemas::{Event, EventId, Failure, Location, Name, Payload, RunId};
 
+use crate::remembered::RememberedEvents;
+
 /// Where a run stands. Texts are persisted and shown to users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RunStatus {
@@ -198,17 +200,6 @@ pub struct Timer {
     pub offset: i64,
 }
 
-/// Remembered outcome of an external event. A part of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remembered {
-    /// Offset of the first record with this event id.
-    pub offset: i64,
-    /// Log time when it was judged, microseconds since 1970.
-    pub log_time_us: i64,
-    /// What was said of it.
-    pub outcome: Result<(), crate::verdict::Rejection>,
-}
-
 /// The state of a run: header and parts. The fold changes it, nothing else does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
@@ -223,20 +214,18 @@ pub struct Run {
     /// Locations that have their result: derived from the history.
     pub resolved: BTreeSet<Location>,
     /// External event ids and their outcomes, for deduplication.
-    pub remembered: BTreeMap<EventId, Remembered>,
-    /// The same ids by the offset they were first judged at: oldest first. Derived.
-    pub remembered_order: BTreeMap<i64, EventId>,
+    pub remembered: RememberedEvents,
 }
 
 impl Run {
     /// Puts a run together from what a view stores: the header, the history in offset order and the parts.
-    /// What is derived (resolved locations, the order of remembered ids) is derived here.
+    /// What is derived (resolved locations) is derived here.
     pub fn from_parts(
         header: Arc<RunHeader>,
         history: Vec<HistoryEntry>,
         unread: BTreeMap<u64, UnreadSignal>,
         timers: BTreeMap<Location, Timer>,
-        remembered: BTreeMap<EventId, Remembered>,
+        remembered: RememberedEvents,
     ) -> Self {
         let mut resolved = BTreeSet::new();
         for entry in &history {
@@ -244,7 +233,6 @@ impl Run {
                 resolved.insert(location.clone());
             });
         }
-        let remembered_order = remembered.iter().map(|(id, first)| (first.offset, *id)).collect();
-        Self { header, history, unread, timers, resolved, remembered, remembered_order }
+        Self { header, history, unread, timers, resolved, remembered }
     }
 }

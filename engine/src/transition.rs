@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tidewheel_schemas::{EventId, Headers, Location, OutboxName};
 
 use crate::outbox::OutboxEntry;
-use crate::run::{HistoryEntry, Remembered, RunHeader, Timer, UnreadSignal};
+use crate::remembered::Remembered;
+use crate::run::{HistoryEntry, RunHeader, Timer, UnreadSignal};
 use crate::verdict::Verdict;
 
 /// What the fold made of one record. Every record yields exactly one, in offset order.

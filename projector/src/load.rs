@@ -166,7 +166,13 @@ impl Views {
             });
         }
         let expected = header.parts;
-        let run = Run::from_parts(Arc::new(header), history, parts.unread, parts.timers, parts.remembered);
+        let run = Run::from_parts(
+            Arc::new(header),
+            history,
+            parts.unread,
+            parts.timers,
+            parts.remembered.into_iter().collect(),
+        );
         if PartsDigest::of(&run) != expected && !mutation::is(Mutation::TornLoadAccepted) {
             return Ok(Err("the parts are not those the header was written with"));
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tidewheel_schemas::event::NamespaceCreated;
 use tidewheel_schemas::{Author, Envelope, Name};
 
-use super::remembered::Remembered;
+use super::judged::Judged;
+use crate::run::apply::Place;
 use crate::verdict::{Rejection, Verdict};
 
 /// A namespace.
@@ -21,33 +22,28 @@ pub struct NamespaceState {
     pub created_by: Arc<str>,
     /// Number of records it accepted.
     pub version: u64,
-    remembered: Remembered,
+    judged: Judged,
 }
 
 impl NamespaceState {
-    pub(super) fn create(
-        name: &Name,
-        log_time_us: i64,
-        envelope: &Envelope,
-        created: &NamespaceCreated,
-    ) -> Self {
-        let mut remembered = Remembered::default();
-        remembered.judged(log_time_us, envelope.event_id, Ok(()));
+    pub(super) fn create(name: &Name, place: Place, envelope: &Envelope, created: &NamespaceCreated) -> Self {
+        let mut judged = Judged::default();
+        judged.judge(place, envelope.event_id, Ok(()));
         Self {
             name: name.clone(),
             home: created.home.clone(),
             created_at_us: envelope.recorded_at_us,
             created_by: principal(envelope),
             version: 1,
-            remembered,
+            judged,
         }
     }
 
     /// The namespace is created again.
-    pub(super) fn repeat(&mut self, log_time_us: i64, envelope: &Envelope) -> Verdict {
-        self.remembered.repeated(envelope.event_id).unwrap_or_else(|| {
-            self.remembered.judged(log_time_us, envelope.event_id, Err(Rejection::NamespaceExists))
-        })
+    pub(super) fn repeat(&mut self, place: Place, envelope: &Envelope) -> Verdict {
+        self.judged
+            .repeated(envelope.event_id)
+            .unwrap_or_else(|| self.judged.judge(place, envelope.event_id, Err(Rejection::NamespaceExists)))
     }
 }
 

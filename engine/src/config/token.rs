@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tidewheel_schemas::event::{TokenCreated, TokenRotated};
 use tidewheel_schemas::{ConfigEvent, Envelope, Name, TokenHash, TokenId};
 
+use super::judged::Judged;
 use super::namespace::principal;
-use super::remembered::Remembered;
+use crate::run::apply::Place;
 use crate::verdict::{Rejection, Verdict};
 
 /// The secret before the current one, which stays valid for a while.
@@ -46,18 +47,18 @@ pub struct TokenState {
     pub revoked_reason: Option<Arc<str>>,
     /// Number of records it accepted.
     pub version: u64,
-    remembered: Remembered,
+    judged: Judged,
 }
 
 impl TokenState {
     pub(super) fn create(
         token_id: TokenId,
-        log_time_us: i64,
+        place: Place,
         envelope: &Envelope,
         created: &TokenCreated,
     ) -> Self {
-        let mut remembered = Remembered::default();
-        remembered.judged(log_time_us, envelope.event_id, Ok(()));
+        let mut judged = Judged::default();
+        judged.judge(place, envelope.event_id, Ok(()));
         Self {
             token_id,
             name: created.name.clone(),
@@ -71,7 +72,7 @@ impl TokenState {
             revoked_at_us: None,
             revoked_reason: None,
             version: 1,
-            remembered,
+            judged,
         }
     }
 
@@ -80,9 +81,9 @@ impl TokenState {
         self.revoked_at_us.is_some()
     }
 
-    pub(super) fn apply(&mut self, log_time_us: i64, envelope: &Envelope, event: &ConfigEvent) -> Verdict {
+    pub(super) fn apply(&mut self, place: Place, envelope: &Envelope, event: &ConfigEvent) -> Verdict {
         // Before anything that depends on how the token stands: a repetition gets the first answer.
-        if let Some(repeated) = self.remembered.repeated(envelope.event_id) {
+        if let Some(repeated) = self.judged.repeated(envelope.event_id) {
             return repeated;
         }
         let outcome = match event {
@@ -104,7 +105,7 @@ impl TokenState {
         if outcome.is_ok() {
             self.version = self.version.saturating_add(1);
         }
-        self.remembered.judged(log_time_us, envelope.event_id, outcome)
+        self.judged.judge(place, envelope.event_id, outcome)
     }
 
     fn rotate(&mut self, envelope: &Envelope, rotated: &TokenRotated) -> Result<(), Rejection> {

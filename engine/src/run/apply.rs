@@ -8,14 +8,10 @@ use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Author, Envelope, Event, EventType, Headers, Name, RunId};
 
 use super::digest::{PartKey, PartsDigest};
-use super::{HistoryEntry, Origin, Remembered, Run, RunHeader, RunStatus, UnreadSignal};
+use super::{HistoryEntry, Origin, Run, RunHeader, RunStatus, UnreadSignal};
+use crate::remembered::{Remembered, RememberedEvents};
 use crate::transition::{OutboxChange, PartChange, RunChange};
 use crate::verdict::{Rejection, Verdict};
-
-/// External ids are remembered for at least this many newer ones...
-pub const REMEMBERED_MIN: usize = 1_000;
-/// ...and this long in log time, microseconds.
-pub const REMEMBERED_MIN_US: i64 = 15 * 60 * 1_000_000;
 
 /// Where a record lies, as the rules need it.
 #[derive(Debug, Clone, Copy)]
@@ -230,8 +226,7 @@ fn start(
         unread: std::collections::BTreeMap::new(),
         timers: std::collections::BTreeMap::new(),
         resolved: std::collections::BTreeSet::new(),
-        remembered: std::collections::BTreeMap::new(),
-        remembered_order: std::collections::BTreeMap::new(),
+        remembered: RememberedEvents::default(),
     };
     let entry = push(&mut run, place, envelope, Origin::External { ordinal: 0 }, started.into());
     let applied = Applied {
@@ -327,21 +322,9 @@ fn remember(
     let digest = &mut Arc::make_mut(&mut run.header).parts;
     digest.add(PartKey::Remembered(&envelope.event_id), place.offset);
     run.remembered.insert(envelope.event_id, remembered);
-    run.remembered_order.insert(place.offset, envelope.event_id);
     effects.parts.push(PartChange::Remembered(envelope.event_id, Some(remembered)));
-    let forgets_early = mutation::is(Mutation::DedupForgetsEarly);
-    while run.remembered.len() > if forgets_early { 1 } else { REMEMBERED_MIN } {
-        let Some((&offset, &oldest)) = run.remembered_order.first_key_value() else { break };
-        let young = run
-            .remembered
-            .get(&oldest)
-            .is_some_and(|first| place.log_time_us.saturating_sub(first.log_time_us) < REMEMBERED_MIN_US);
-        if young && !forgets_early {
-            break;
-        }
-        run.remembered_order.remove(&offset);
-        run.remembered.remove(&oldest);
-        digest.remove(PartKey::Remembered(&oldest), offset);
+    while let Some((oldest, first)) = run.remembered.forget(place.log_time_us) {
+        digest.remove(PartKey::Remembered(&oldest), first.offset);
         effects.parts.push(PartChange::Remembered(oldest, None));
     }
 }

@@ -27,9 +27,8 @@ pub(crate) fn rewind(run: &Run, next_offset: i64) -> Option<Run> {
         run.remembered.iter().filter(|(_, first)| first.outcome.is_err() && first.offset < next_offset);
     for (event_id, first) in refused {
         rewound.remembered.insert(*event_id, *first);
-        rewound.remembered_order.insert(first.offset, *event_id);
     }
-    let newest = rewound.remembered_order.last_key_value().map_or(i64::MIN, |(offset, _)| *offset);
+    let newest = rewound.remembered.iter().last().map_or(i64::MIN, |(_, first)| first.offset);
     let parts = PartsDigest::of(&rewound);
     let header = std::sync::Arc::make_mut(&mut rewound.header);
     header.applied_offset = header.applied_offset.max(newest);

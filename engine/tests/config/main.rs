@@ -95,8 +95,7 @@ proptest! {
         if verdicts[from].verdict == Verdict::Rejected(Rejection::TokenNotFound) {
             return Ok(());
         }
-        prop_assert_eq!(once.tokens(), twice.tokens());
-        prop_assert_eq!(once.namespaces(), twice.namespaces());
+        prop_assert_eq!(Shown::of(&once), Shown::of(&twice));
         let first = match verdicts[from].verdict {
             Verdict::Accepted => Verdict::Duplicate(Ok(())),
             Verdict::Rejected(rejection) => Verdict::Duplicate(Err(rejection)),

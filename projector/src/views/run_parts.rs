@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tidewheel_engine::run::{Remembered, Timer, TimerKind, UnreadSignal};
+use tidewheel_engine::remembered::Remembered;
+use tidewheel_engine::run::{Timer, TimerKind, UnreadSignal};
 use tidewheel_engine::{PartChange, Rejection};
 use tidewheel_schemas::{EventId, Location, Payload, RunId};
 use tidewheel_store::{Key, Row, StoreError, Value, Write};

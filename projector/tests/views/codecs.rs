@@ -1,8 +1,9 @@
 //! Rows read back as what they were made of.
 
 use proptest::prelude::*;
+use tidewheel_engine::remembered::Remembered;
 use tidewheel_engine::run::digest::PartsDigest;
-use tidewheel_engine::run::{Divergence, Origin, Remembered, Timer, TimerKind, UnreadSignal};
+use tidewheel_engine::run::{Divergence, Origin, Timer, TimerKind, UnreadSignal};
 use tidewheel_engine::{Control, HistoryEntry, LogInfo, PartChange, Rejection, RunHeader, RunStatus};
 use tidewheel_projector::views::partition_control::{self, Checkpoint};
 use tidewheel_projector::views::rejections::{self, RejectionRow};

@@ -2,7 +2,8 @@
 //! whose handler only appends (W1), librdkafka alone (batches), and how long the others stand still when an owner is
 //! killed.
 //!
-//! `cargo build --release && cargo run --release -p tidewheel-cluster --example speed -- target/release/tidewheel`
+//! `cargo build --release && cargo run --release -p tidewheel-cluster --example speed -- target/release/tidewheel`;
+//! behind the binary, the parts to measure instead of all: `starts`, `batches`, `whole`, `failover`.
 
 #[path = "speed/failover.rs"]
 mod failover;
@@ -18,7 +19,7 @@ use tidewheel_bench::load::Plan;
 use tidewheel_bench::report::Report;
 use tidewheel_bench::target::Target;
 use tidewheel_bench::workload::Workload;
-use tidewheel_cluster::nodes::{Cluster, Servers};
+use tidewheel_cluster::nodes::{Cluster, Process, Servers};
 use tidewheel_native::KafkaOptions;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -27,6 +28,7 @@ const PAYLOAD_BYTES: usize = 256;
 const BATCH_LINES: usize = 1_000;
 const BATCHES: usize = 16;
 const ROUNDS: usize = 3;
+const PARTS: [&str; 4] = ["starts", "batches", "whole", "failover"];
 
 async fn load(
     workload: &Workload,
@@ -57,10 +59,14 @@ fn line(what: &str, clients: usize, report: &Report) {
 
 /// What a process that takes requests makes of a start, while nobody else works: owners and databases are on machines
 /// of their own where speed matters, here they would take the processors of what is measured.
-async fn edge(cluster: &Cluster, servers: &Servers, program: &Path) -> Result<(), Failure> {
+async fn edge(cluster: &Cluster, program: &Path) -> Process {
     // It creates the topics, tables and logs, and goes.
     cluster.serve(program, "creator", "alpha", "").await.stop().await;
-    let ingest = cluster.serve(program, "ingest", "alpha", "roles = ['ingest']\nmax_lag = 100000000").await;
+    cluster.serve(program, "ingest", "alpha", "roles = ['ingest']\nmax_lag = 100000000").await
+}
+
+async fn starts(cluster: &Cluster, program: &Path) -> Result<(), Failure> {
+    let ingest = edge(cluster, program).await;
     let shell = shell::start(cluster).await?;
     for clients in [1, 64, 256] {
         let (mut by_shell, mut by_ingest, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
@@ -75,8 +81,16 @@ async fn edge(cluster: &Cluster, servers: &Servers, program: &Path) -> Result<()
         line("W1, serve --role ingest", clients, &by_ingest[ROUNDS - 1]);
         println!("W1, share of the shell: {:.0} % (median of {ROUNDS})", 100.0 * median(ratios));
     }
-    let raw = raw::Raw::of(cluster, servers).await?;
+    ingest.stop().await;
+    Ok(())
+}
+
+async fn batches(cluster: &Cluster, servers: &Servers, program: &Path) -> Result<(), Failure> {
+    let ingest = edge(cluster, program).await;
     let (mut ratios, batch) = (Vec::new(), Workload::Batch { lines: BATCH_LINES });
+    // Records to copy.
+    load(&batch, &ingest.address, BATCHES, None).await?;
+    let raw = raw::Raw::of(cluster, servers).await?;
     for _ in 0..ROUNDS {
         let by_raw = raw.produce()?;
         let ours = load(&batch, &ingest.address, BATCHES, Some(ingest.id())).await?;
@@ -99,12 +113,32 @@ async fn main() -> Result<(), Failure> {
     let program =
         std::env::args().nth(1).map(PathBuf::from).ok_or("which binary? target/release/tidewheel")?;
     let program = program.canonicalize()?;
+    let parts: Vec<String> = std::env::args().skip(2).collect();
+    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        return Err(format!("`{unknown}` is not one of the parts: {}", PARTS.join(", ")).into());
+    }
+    let is_asked = |part: &str| parts.is_empty() || parts.iter().any(|asked| asked == part);
     let Some(servers) = Servers::own("speed", KafkaOptions::default().compiled()).await else {
         return Ok(());
     };
-    edge(&Cluster::new(&servers, "edge"), &servers, &program).await?;
+    if is_asked("starts") {
+        starts(&Cluster::new(&servers, "starts"), &program).await?;
+    }
+    if is_asked("batches") {
+        batches(&Cluster::new(&servers, "batches"), &servers, &program).await?;
+    }
     let cluster = Cluster::new(&servers, "whole");
-    let whole = cluster.serve(&program, "whole", "alpha", "").await;
+    if is_asked("whole") {
+        whole(&cluster, &program).await?;
+    }
+    if is_asked("failover") {
+        failover::measure(&cluster, &program).await?;
+    }
+    Ok(())
+}
+
+async fn whole(cluster: &Cluster, program: &Path) -> Result<(), Failure> {
+    let whole = cluster.serve(program, "whole", "alpha", "").await;
     for clients in [1, 64] {
         line(
             "W1, one process",
@@ -121,5 +155,5 @@ async fn main() -> Result<(), Failure> {
         line("W3, one process", clients, &signal);
     }
     whole.stop().await;
-    failover::measure(&cluster, &program).await
+    Ok(())
 }
