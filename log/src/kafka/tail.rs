@@ -53,6 +53,8 @@ pub(super) struct KafkaTail {
     subscription: Option<Subscription>,
     /// The next offset to hand over.
     position: i64,
+    /// How many records the last call handed over: the next one may have as many.
+    taken: usize,
     /// Below this there are no records from `position` on.
     hole_until: i64,
     /// The record behind the hole.
@@ -109,6 +111,7 @@ impl KafkaTail {
             place: place.clone(),
             subscription: None,
             position: offset,
+            taken: 0,
             hole_until: offset,
             behind_hole: None,
             at_end_since: None,
@@ -371,10 +374,12 @@ impl KafkaTail {
 #[async_trait]
 impl Tail for KafkaTail {
     async fn next(&mut self, records_max: usize) -> Result<Vec<Record>, LogError> {
-        let mut records = Vec::new();
+        // Growing to thousands step by step costs more than what is made of a record.
+        let mut records = Vec::with_capacity(self.taken.min(records_max));
         loop {
             self.take(&mut records, records_max.max(1));
             if !records.is_empty() {
+                self.taken = records.len();
                 self.cluster.recent.keep(&self.place, &records);
                 return Ok(records);
             }

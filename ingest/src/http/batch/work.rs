@@ -81,7 +81,6 @@ struct Chunk {
 }
 
 /// Lines that are read but not submitted.
-#[derive(Default)]
 struct Reading {
     lines: Vec<(usize, Read)>,
     bytes: usize,
@@ -98,8 +97,9 @@ impl Work {
         let mut number = 0;
         let mut count = 0;
         let mut over = false;
+        let mut lines_before = 0;
         while !over {
-            let mut reading = Reading::default();
+            let mut reading = Reading { lines: Vec::with_capacity(lines_before), bytes: 0 };
             // The client may be waiting for answers before it sends more.
             let mut next = match lines.ready() {
                 Some(line) => line,
@@ -121,6 +121,7 @@ impl Work {
                     None => break,
                 }
             }
+            lines_before = reading.lines.len();
             if self.answers.is_closed() {
                 return;
             }
