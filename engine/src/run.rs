@@ -147,7 +147,7 @@ pub enum Origin {
     },
 }
 
-/// One accepted record of a run. A row of the `run_history` view.
+/// One accepted record of a run. An entry of the `run_history` view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
     /// Where it lies in the partition.

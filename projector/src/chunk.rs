@@ -6,6 +6,7 @@
 
 mod live;
 mod run;
+mod segment;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tidewheel_engine::Run;
 use tidewheel_engine::outbox::OutboxEntry;
 use tidewheel_engine::run::digest::PartsDigest;
-use tidewheel_engine::{HistoryEntry, Run};
 use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Event, RunId};
 use tidewheel_store::{Cursor, Generation, Row, Scan, SharedStore, StoreError, TableSchema, Value};
@@ -14,7 +14,9 @@ use crate::views::open_work::{self, Bucket};
 use crate::views::partition_control::{self, Checkpoint};
 use crate::views::run_parts::Parts;
 use crate::views::runs::{self, StoredHeader};
-use crate::views::{outbox, partition_value, run_history};
+use crate::views::{outbox, partition_value};
+
+mod history;
 
 /// How often a torn load is tried again before the run must be refolded.
 const LOAD_ATTEMPTS: usize = 5;
@@ -177,24 +179,6 @@ impl Views {
             return Ok(Err("the parts are not those the header was written with"));
         }
         Ok(Ok(run))
-    }
-
-    async fn history(&self, run_id: RunId, version: u64) -> Result<Vec<HistoryEntry>, StoreError> {
-        let mut history = Vec::with_capacity(usize::try_from(version).unwrap_or(0).min(PAGE_ROWS));
-        let Some(last) = version.checked_sub(1) else { return Ok(history) };
-        for bucket in 0..=last / run_history::BUCKET_ENTRIES {
-            let key = run_history::partition_key(run_id, bucket);
-            self.each(&run_history::TABLE, key, None, |row| {
-                let (number, entry) = run_history::read(row)?;
-                // History is written before the header: entries above its version are not there yet for us.
-                if number <= version {
-                    history.push(entry);
-                }
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(history)
     }
 
     /// The checkpoint of a partition; `None` if nothing was projected yet.

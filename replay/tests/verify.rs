@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidewheel_engine::Fold;
 use tidewheel_log::{EventLog as _, MemoryLog};
 use tidewheel_projector::chunk::{Chunk, Live};
-use tidewheel_projector::views::TABLES;
+use tidewheel_projector::views::{TABLES, run_history};
 use tidewheel_replay::{Kind, RebuildError, RebuildOptions, VerifyError, Views, rebuild, verify};
 use tidewheel_schemas::event::{LogCreated, PartitionClaimed, RunSignaled, RunStarted, SignalAwaited};
 use tidewheel_schemas::event::{RunStateChanged, RunTerminated, SignalSent};
@@ -16,7 +16,7 @@ use tidewheel_schemas::{
     codec,
 };
 use tidewheel_store::{
-    ColumnType, Generation, MemoryStore, Row, Scan, StateStore, TableSchema, Value, Write, WriteSet,
+    ColumnType, Generation, MemoryStore, Row, RowKey, Scan, StateStore, TableSchema, Value, Write, WriteSet,
 };
 
 const PARTITIONS: u32 = 2;
@@ -171,6 +171,13 @@ fn other(value: &Value, kind: ColumnType) -> Value {
         (Value::Bool(value), _) => Value::Bool(!value),
         (Value::Blob(_), _) => Value::Blob("other".into()),
         (Value::Uuid(bytes), _) => Value::Uuid(bytes.map(|byte| !byte)),
+        (Value::List(items), ColumnType::List(fields)) => {
+            let mut items = items.clone();
+            let (value, field) = (items.last_mut().unwrap().last_mut().unwrap(), fields.last().unwrap());
+            *value = other(value, field.kind);
+            Value::List(items)
+        }
+        (Value::List(_), _) | (Value::Null, ColumnType::List(_)) => Value::List(Vec::new()),
         (Value::Null, ColumnType::Int) => Value::Int(1),
         (Value::Null, ColumnType::Text) => Value::Text("x".into()),
         (Value::Null, ColumnType::Bool) => Value::Bool(true),
@@ -230,6 +237,79 @@ async fn every_planted_difference_is_found_in_every_table() {
     }
     for table in ["runs", "run_history", "open_work", "rejections", "outbox", "partition_control"] {
         assert!(tables.iter().any(|name| name.starts_with(table)), "no row of {table} was tried: {tables:?}");
+    }
+}
+
+/// The segments of the run that has the most entries in one, each as number, entries and the row.
+async fn longest(store: &MemoryStore) -> (u64, Vec<Vec<Value>>, Row) {
+    let rows = rows(store, &run_history::TABLE).await.into_iter();
+    let segments = rows.map(|row| (run_history::split(row.clone()).unwrap(), row));
+    let ((first, entries), row) = segments.max_by_key(|((_, entries), _)| entries.len()).unwrap();
+    assert!(entries.len() > 2, "{}", entries.len());
+    (first, entries, row)
+}
+
+/// A copy of `store` with one row more, or in another's place.
+async fn with(store: &MemoryStore, number: u64, entries: Vec<Vec<Value>>, like: &Row) -> Arc<MemoryStore> {
+    let copy = planted(store, &run_history::TABLE, |row| vec![row]).await;
+    let offset = match entries.last().and_then(|fields| fields.first()) {
+        Some(Value::Int(offset)) => *offset,
+        other => panic!("an offset: {other:?}"),
+    };
+    let write = Write {
+        table: &run_history::TABLE,
+        key: RowKey { clustering: Some(run_history::clustering_key(number)), ..like.key.clone() },
+        timestamp_us: TIME_US + 8 * offset,
+        columns: Some(vec![Value::List(entries)]),
+    };
+    copy.write(GENERATION, &WriteSet { inserts: vec![write], ..WriteSet::default() }).await.unwrap();
+    copy
+}
+
+#[tokio::test]
+async fn overlapping_segments_of_equal_entries_are_no_difference() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let (_, store) = history.views().await;
+    let (first, entries, row) = longest(&store).await;
+    for from in 1..entries.len() {
+        for to in from + 1..=entries.len() {
+            let number = first + u64::try_from(from).unwrap();
+            let changed = with(&store, number, entries[from..to].to_vec(), &row).await;
+            let report = verify(&history.views_in(changed), 10).await.unwrap();
+            assert_eq!(report.differences, [], "entries {from} to {to}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_difference_in_a_history_names_the_entry() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let (_, store) = history.views().await;
+    let (first, entries, row) = longest(&store).await;
+    let second = first + 1;
+    let mut edited = entries[1..2].to_vec();
+    edited[0][2] = Value::Int(7);
+    let shorter = planted(&store, &run_history::TABLE, |row| vec![row]).await;
+    let lost =
+        Write { table: &run_history::TABLE, key: row.key.clone(), timestamp_us: i64::MAX, columns: None };
+    let set = |write| WriteSet { inserts: vec![write], ..WriteSet::default() };
+    shorter.write(GENERATION, &set(lost)).await.unwrap();
+    let last = first + u64::try_from(entries.len()).unwrap() - 1;
+    for (changed, kind, words) in [
+        (with(&store, second, edited, &row).await, Kind::Edited, format!("entry {second}; recorded_at_us: ")),
+        (
+            with(&store, first + 1_000, entries[..1].to_vec(), &row).await,
+            Kind::Extra,
+            format!("entry {}", first + 1_000),
+        ),
+        (shorter, Kind::Missing, format!("entries {first} to {last}")),
+    ] {
+        let report = verify(&history.views_in(changed), 10).await.unwrap();
+        let [found] = &report.differences[..] else { panic!("{:?}", report.differences) };
+        assert_eq!((found.table, found.kind), ("run_history", kind));
+        assert!(found.what.contains(&words), "{} lacks {words}", found.what);
     }
 }
 

@@ -7,6 +7,9 @@ use crate::{Column, ColumnType, Generation, Order, StoreError, TableSchema};
 /// Most bits a bucket leaves out, so that there is more than one bucket on either side of 0.
 const BUCKET_BITS_MAX: u8 = 62;
 
+/// Ends the types of a list's fields.
+const LIST_END: u8 = 0;
+
 /// The tables of every generation.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
@@ -48,6 +51,7 @@ impl Catalog {
         let mut planned: BTreeMap<u16, Declaration> = BTreeMap::new();
         for table in tables {
             check_buckets(table)?;
+            check_lists(table)?;
             let declaration = Declaration::of(table);
             let existing =
                 planned.get(&table.number).or_else(|| self.tables.get(&(generation, table.number)));
@@ -113,8 +117,8 @@ impl Declaration {
             && self.buckets == other.buckets
             && partition == other_partition
             && clustering == other_clustering
-            && (fixed.starts_with(other_fixed) || other_fixed.starts_with(fixed))
-            && (columns.starts_with(other_columns) || other_columns.starts_with(columns))
+            && is_extension(fixed, other_fixed)
+            && is_extension(columns, other_columns)
     }
 
     fn columns(&self) -> usize {
@@ -148,6 +152,38 @@ impl Declaration {
     }
 }
 
+/// Whether two groups of columns differ only in that one of them has more columns, or more fields in a list.
+fn is_extension(mut left: &[u8], mut right: &[u8]) -> bool {
+    // Where one list has ended, the rest of the other.
+    let after_fields = |types: &[u8]| types.iter().position(|kind| *kind == LIST_END).unwrap_or(types.len());
+    while let (Some(first), Some(second)) = (left.first(), right.first()) {
+        match (*first, *second) {
+            (first, second) if first == second => (left, right) = (&left[1..], &right[1..]),
+            (LIST_END, _) => right = &right[after_fields(right)..],
+            (_, LIST_END) => left = &left[after_fields(left)..],
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Refuses lists where there can be none.
+pub(crate) fn check_lists(table: &'static TableSchema) -> Result<(), StoreError> {
+    let is_list = |column: &Column| matches!(column.kind, ColumnType::List(_));
+    let has_bad_fields = |column: &Column| match column.kind {
+        ColumnType::List(fields) => fields.is_empty() || fields.iter().any(is_list),
+        _ => false,
+    };
+    let refuse = |what: &str| Err(StoreError::Refused { table: table.name, what: what.to_owned() });
+    if table.partition_key.iter().chain(table.clustering_key).any(is_list) {
+        return refuse("a key cannot have a list");
+    }
+    if table.static_columns.iter().chain(table.columns).any(has_bad_fields) {
+        return refuse("a list needs fields, none of which is a list");
+    }
+    Ok(())
+}
+
 /// Refuses buckets of a table that cannot have them.
 fn check_buckets(table: &'static TableSchema) -> Result<(), StoreError> {
     let Some(bits) = table.bucket_bits else { return Ok(()) };
@@ -164,18 +200,23 @@ fn check_buckets(table: &'static TableSchema) -> Result<(), StoreError> {
     })
 }
 
+/// One byte for each column; a list is one, the types of its fields, and its end.
 fn types(columns: &[Column], ordered: bool) -> Vec<u8> {
-    columns
-        .iter()
-        .map(|column| {
-            let kind = match column.kind {
-                ColumnType::Bool => 1,
-                ColumnType::Int => 2,
-                ColumnType::Text => 3,
-                ColumnType::Blob => 4,
-                ColumnType::Uuid => 5,
-            };
-            if ordered && column.order == Order::Descending { kind | 0x80 } else { kind }
-        })
-        .collect()
+    let mut out = Vec::with_capacity(columns.len());
+    for column in columns {
+        let kind = match column.kind {
+            ColumnType::Bool => 1,
+            ColumnType::Int => 2,
+            ColumnType::Text => 3,
+            ColumnType::Blob => 4,
+            ColumnType::Uuid => 5,
+            ColumnType::List(_) => 6,
+        };
+        out.push(if ordered && column.order == Order::Descending { kind | 0x80 } else { kind });
+        if let ColumnType::List(fields) = column.kind {
+            out.extend(types(fields, false));
+            out.push(LIST_END);
+        }
+    }
+    out
 }

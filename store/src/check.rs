@@ -33,7 +33,7 @@ impl Write {
         }
         let mut bytes = 0;
         for (value, column) in values.iter().zip(declared) {
-            if kind_of(value).is_some_and(|kind| kind != column.kind) {
+            if !fits(value, column.kind) {
                 return refuse(
                     self.table,
                     format!(
@@ -55,6 +55,13 @@ impl Write {
             );
         }
         Ok(key_bytes + bytes)
+    }
+}
+
+impl Value {
+    /// Its bytes as they count for [`ROW_BYTES_MAX`]: without what keeps values apart; of a list, those of all items.
+    pub fn bytes(&self) -> usize {
+        bytes_of(self)
     }
 }
 
@@ -133,7 +140,7 @@ fn check_values(
     declared: &[Column],
 ) -> Result<(), StoreError> {
     for (value, column) in values.iter().zip(declared) {
-        if kind_of(value) != Some(column.kind) {
+        if *value == Value::Null || !fits(value, column.kind) {
             return refuse(
                 table,
                 format!(
@@ -152,14 +159,20 @@ fn refuse<T>(table: &'static TableSchema, what: String) -> Result<T, StoreError>
     Err(StoreError::Refused { table: table.name, what })
 }
 
-fn kind_of(value: &Value) -> Option<ColumnType> {
-    match value {
-        Value::Null => None,
-        Value::Bool(_) => Some(ColumnType::Bool),
-        Value::Int(_) => Some(ColumnType::Int),
-        Value::Text(_) => Some(ColumnType::Text),
-        Value::Blob(_) => Some(ColumnType::Blob),
-        Value::Uuid(_) => Some(ColumnType::Uuid),
+/// Whether a value is of a type; null is of every type.
+fn fits(value: &Value, kind: ColumnType) -> bool {
+    match (value, kind) {
+        (Value::Null, _)
+        | (Value::Bool(_), ColumnType::Bool)
+        | (Value::Int(_), ColumnType::Int)
+        | (Value::Text(_), ColumnType::Text)
+        | (Value::Blob(_), ColumnType::Blob)
+        | (Value::Uuid(_), ColumnType::Uuid) => true,
+        (Value::List(items), ColumnType::List(fields)) => items.iter().all(|item| {
+            item.len() == fields.len()
+                && item.iter().zip(fields).all(|(value, field)| fits(value, field.kind))
+        }),
+        _ => false,
     }
 }
 
@@ -171,9 +184,11 @@ fn kind_name(value: &Value) -> &'static str {
         Value::Text(_) => "text",
         Value::Blob(_) => "bytes",
         Value::Uuid(_) => "a UUID",
+        Value::List(_) => "a list, or one of other fields",
     }
 }
 
+/// The bytes of a value without what keeps values apart; of a list, those of all its items.
 pub(crate) fn bytes_of(value: &Value) -> usize {
     match value {
         Value::Null => 0,
@@ -182,5 +197,6 @@ pub(crate) fn bytes_of(value: &Value) -> usize {
         Value::Text(text) => text.len(),
         Value::Blob(bytes) => bytes.len(),
         Value::Uuid(_) => 16,
+        Value::List(items) => items.iter().flatten().map(bytes_of).sum(),
     }
 }

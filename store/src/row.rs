@@ -18,6 +18,8 @@ pub enum Value {
     Blob(Bytes),
     /// A UUID's bytes.
     Uuid([u8; 16]),
+    /// Items, each the values of the list's fields in their order.
+    List(Vec<Vec<Value>>),
 }
 
 /// The values of a partition key, a clustering key, or a prefix of one, in the table's order.

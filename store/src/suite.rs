@@ -1,6 +1,7 @@
 //! The conformance suite: what every backend promises, as functions over a fresh store. They panic on a broken
 //! promise. Promises that need files or processes are tested beside the backend that has them.
 
+mod lists;
 mod order;
 mod paging;
 mod rows;
@@ -10,6 +11,7 @@ mod writers;
 
 use std::sync::Arc;
 
+pub use lists::{fields_appended_to_lists_read_as_null, lists_are_read_back_and_replaced_as_wholes};
 pub use order::{
     a_late_older_write_does_not_bring_a_row_back, a_source_that_goes_back_is_compared_with_what_is_stored,
     any_order_gives_the_same_rows, equal_timestamps_follow_the_tie_rule,
@@ -40,6 +42,8 @@ pub async fn all(fresh: impl Fn() -> SharedStore) {
     unknown_tables_are_refused(&*fresh()).await;
     unfit_rows_are_refused_and_nothing_is_written(&*fresh()).await;
     columns_appended_later_read_as_null(&*fresh()).await;
+    lists_are_read_back_and_replaced_as_wholes(&*fresh()).await;
+    fields_appended_to_lists_read_as_null(&*fresh()).await;
     generations_do_not_see_each_other(&*fresh()).await;
     equal_timestamps_follow_the_tie_rule(&*fresh()).await;
     a_late_older_write_does_not_bring_a_row_back(&*fresh()).await;

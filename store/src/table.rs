@@ -27,7 +27,8 @@ pub struct TableSchema {
 /// What becomes of a table's rows after they were put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
-    /// Whoever puts a row key, and whenever, puts the same values. Never deleted but with the generation.
+    /// Whoever puts a row key, and whenever, puts the same values, or with a later timestamp values that take the place
+    /// of those before; the same columns are null. Never deleted but with the generation.
     Final,
     /// Put and deleted; whoever puts a row key again leaves the same columns null. Readers check each row against
     /// what it points to, so that one that came back misleads nobody.
@@ -59,7 +60,7 @@ impl Column {
     }
 }
 
-/// Types of columns; each has an order-preserving key encoding.
+/// Types of columns; each but the list has an order-preserving key encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnType {
     /// CQL `boolean`.
@@ -72,6 +73,10 @@ pub enum ColumnType {
     Blob,
     /// CQL `uuid`; 16 bytes. Ordered by bytes in the embedded store; no clustering key is of this type.
     Uuid,
+    /// A list of items, each with a value for every field named here, or null; put as a whole. CQL
+    /// `frozen<list<frozen<…>>>` of a type of its own. Not in keys, and not within another list. New fields are
+    /// appended, and items written before read as null there.
+    List(&'static [Column]),
 }
 
 /// Order of a clustering column.

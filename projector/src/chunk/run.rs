@@ -9,11 +9,12 @@ use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_store::WriteSet;
 
 use super::live::Live;
+use super::segment::{self, Segment};
 use crate::views::open_work::{self, Bucket};
 use crate::views::parked::{self, CAUSE_UNREADABLE, ParkedRow};
 use crate::views::run_parts::{self, PartName};
 use crate::views::runs_by::{self, Entry};
-use crate::views::{delete, put, run_history, runs};
+use crate::views::{delete, put, runs};
 
 /// The last fate of a key within the chunk.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,7 @@ pub(super) struct RunChunk {
     /// The newest header that is applied; none if the run's first record was refused.
     last: Option<Arc<RunHeader>>,
     last_offset: i64,
+    segment: Segment,
     entries: BTreeMap<Entry, Fate>,
     work: BTreeMap<i64, Fate>,
     parts: BTreeMap<PartName, (PartChange, Fate)>,
@@ -81,6 +83,7 @@ impl RunChunk {
             before: first.before.clone(),
             last: first.before.clone(),
             last_offset: -1,
+            segment: Segment::default(),
             entries: BTreeMap::new(),
             work: BTreeMap::new(),
             parts: BTreeMap::new(),
@@ -102,11 +105,9 @@ impl RunChunk {
             return Ok(());
         }
         let after = &change.after;
-        let history = change
-            .entry
-            .as_ref()
-            .map(|entry| run_history::write(after.run_id, after.version, entry, timestamp_us));
-        let checked = history.iter().try_for_each(tidewheel_store::Write::check).and_then(|()| {
+        let entry = change.entry.as_ref();
+        let entry = entry.map(|entry| segment::Entry::new(after.version, entry, timestamp_us));
+        let checked = entry.iter().try_for_each(|entry| entry.check(after.run_id)).and_then(|()| {
             // The row is made once, from the newest header; of the others it matters only that it could be.
             if runs::surely_fits(after) {
                 return Ok(());
@@ -117,7 +118,7 @@ impl RunChunk {
             self.refused_at = Some(offset);
             return Err(error.to_string());
         }
-        writes.inserts.extend(history);
+        writes.inserts.extend(entry.and_then(|entry| self.segment.add(after.run_id, entry)));
         let before = self.last.as_deref();
         runs_by::changes(before, after, |entry, live| note(&mut self.entries, entry, live, offset));
         let (old, new) = (before.and_then(RunHeader::work_due_us), after.work_due_us());
@@ -149,9 +150,10 @@ impl RunChunk {
         self.last_offset = offset;
         Ok(())
     }
+
     /// Turns the changes into rows.
     pub(super) fn finish(
-        self,
+        mut self,
         partition: u32,
         at: &impl Fn(i64) -> i64,
         atomic: bool,
@@ -160,6 +162,7 @@ impl RunChunk {
         writes: &mut WriteSet,
     ) {
         let Some(last) = &self.last else { return };
+        writes.inserts.extend(self.segment.close(last.run_id));
         let mut header = Arc::clone(last);
         let mut header_offset = self.last_offset;
         let mut work = self.work;

@@ -6,7 +6,6 @@ use tidewheel_schemas::{Event, Name, Payload, RunId};
 use tidewheel_store::RowKey;
 
 use super::{READ_TIMEOUT, Reads, projector_problem, store_problem};
-use crate::views::run_history;
 use crate::views::run_parts::{self, Parts};
 use crate::views::runs::{self, StoredHeader};
 
@@ -44,13 +43,9 @@ impl Reads {
             return Ok(None);
         }
         // The record that completed it is the last one it accepted.
-        let key = run_history::key(header.run_id, header.version);
-        let views = self.views();
-        let row = views.store().get(views.generation(), &run_history::TABLE, &key).await;
-        let entry = row
-            .and_then(|row| row.map(run_history::read).transpose())
-            .map_err(|error| store_problem(&error))?;
-        Ok(entry.and_then(|(_, entry)| match &*entry.event {
+        let last = self.views().entries(header.run_id, header.version, header.version, 1).await;
+        let last = last.map_err(|error| store_problem(&error))?.pop();
+        Ok(last.and_then(|(_, entry)| match &*entry.event {
             Event::RunCompleted(completed) => Some(completed.output.clone()),
             _ => None,
         }))

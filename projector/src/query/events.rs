@@ -47,7 +47,8 @@ impl Following {
             let stored = self.reads.find(&self.namespace, self.run_id).await?;
             let version = stored.header.version;
             if self.next <= version {
-                let entries = self.reads.entries(self.run_id, self.next, version, PAGE_ENTRIES).await;
+                let views = self.reads.views();
+                let entries = views.entries(self.run_id, self.next, version, PAGE_ENTRIES).await;
                 self.page = entries.map_err(|error| store_problem(&error))?.into();
                 if !self.page.is_empty() {
                     continue;

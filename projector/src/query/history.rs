@@ -13,11 +13,9 @@ use tidewheel_api::{
 use tidewheel_engine::HistoryEntry;
 use tidewheel_engine::run::Origin;
 use tidewheel_schemas::{Event, EventId, Failure, Location, Payload, Position, RunId};
-use tidewheel_store::StoreError;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Reads, store_problem};
-use crate::views::run_history;
 
 /// The number of this list in its cursors.
 const LIST: u8 = 2;
@@ -233,40 +231,6 @@ impl EntryAnswer {
     }
 }
 
-impl Reads {
-    /// The entries of a run from number `from` to `version`, up to `limit`, oldest first; fewer where payloads are
-    /// large, but at least one if there is one.
-    pub(super) async fn entries(
-        &self,
-        run_id: RunId,
-        from: u64,
-        version: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, HistoryEntry)>, StoreError> {
-        let mut entries = Vec::new();
-        let mut number = from.max(1);
-        while entries.len() < limit && number <= version {
-            let bucket = run_history::bucket_of(number);
-            let key = run_history::partition_key(run_id, bucket);
-            let start = Some(run_history::clustering_key(number));
-            let page =
-                self.views().page(&run_history::TABLE, key, start, None, limit - entries.len()).await?;
-            for row in page.rows {
-                let (found, entry) = run_history::read(row)?;
-                // History is written before the header: what is above its version is not there yet.
-                if found <= version {
-                    entries.push((found, entry));
-                }
-            }
-            if page.next.is_some() {
-                break;
-            }
-            number = (bucket + 1) * run_history::BUCKET_ENTRIES + 1;
-        }
-        Ok(entries)
-    }
-}
-
 fn number_of(cursor: &Cursor) -> Result<u64, Problem> {
     let bad = || {
         Problem::new(
@@ -307,7 +271,8 @@ pub async fn get_history(
     reads.reach(parameters.at_least, parameters.timeout).await?;
     let stored = reads.find(&namespace, run_id).await?;
     let version = stored.header.version;
-    let found = reads.entries(run_id, from, version, limit).await.map_err(|error| store_problem(&error))?;
+    let found = reads.views().entries(run_id, from, version, limit).await;
+    let found = found.map_err(|error| store_problem(&error))?;
     let next_cursor =
         found.last().map(|(number, _)| number + 1).filter(|next| *next <= version).map(|next| {
             let mut bytes = vec![LIST];

@@ -1,7 +1,8 @@
-//! `run_history`: the accepted records of a run, one row each, in buckets of 10,000. Insert-only.
+//! `run_history`: the accepted records of a run, in segments of consecutive ones, in buckets of 10,000. Insert-only.
 //!
-//! The row of a record is numbered by the run's version after it, so that every bucket but the last is full and a
-//! page never reads an empty one.
+//! The entry of a record is numbered by the run's version after it, so that every bucket but the last is full and a
+//! page never reads an empty one. A segment is a row that bears the number of its first entry. Segments that were
+//! written by other chunks may overlap; what they share is equal, and all of them together are the history.
 
 use std::sync::Arc;
 
@@ -15,45 +16,57 @@ use crate::columns::{Columns, count, text};
 
 mod event;
 
+/// The fields of an entry.
+const ENTRY: &[Column] = &[
+    Column::new("offset", ColumnType::Int),
+    Column::new("event_id", ColumnType::Uuid),
+    Column::new("recorded_at_us", ColumnType::Int),
+    Column::new("ordinal", ColumnType::Int),
+    Column::new("seen", ColumnType::Int),
+    Column::new("idle", ColumnType::Bool),
+    Column::new("type", ColumnType::Text),
+    Column::new("location", ColumnType::Text),
+    Column::new("name", ColumnType::Text),
+    Column::new("attempt", ColumnType::Int),
+    Column::new("due_us", ColumnType::Int),
+    Column::new("ordinals", ColumnType::Text),
+    Column::new("locations", ColumnType::Text),
+    Column::new("code", ColumnType::Text),
+    Column::new("message", ColumnType::Text),
+    Column::new("target", ColumnType::Uuid),
+    Column::new("reason", ColumnType::Text),
+    Column::new("run_key", ColumnType::Text),
+    Column::new("tags", ColumnType::Text),
+    Column::new("expected", ColumnType::Text),
+    Column::new("found", ColumnType::Text),
+    Column::new("content_type", ColumnType::Text),
+    Column::new("payload", ColumnType::Blob),
+];
+
 /// The table.
 pub static TABLE: TableSchema = TableSchema {
     name: "run_history",
-    number: 2,
+    number: 15,
     partition_key: &[Column::new("run_id", ColumnType::Uuid), Column::new("bucket", ColumnType::Int)],
     clustering_key: &[Column::new("number", ColumnType::Int)],
     static_columns: &[],
-    columns: &[
-        Column::new("offset", ColumnType::Int),
-        Column::new("event_id", ColumnType::Uuid),
-        Column::new("recorded_at_us", ColumnType::Int),
-        Column::new("ordinal", ColumnType::Int),
-        Column::new("seen", ColumnType::Int),
-        Column::new("idle", ColumnType::Bool),
-        Column::new("type", ColumnType::Text),
-        Column::new("location", ColumnType::Text),
-        Column::new("name", ColumnType::Text),
-        Column::new("attempt", ColumnType::Int),
-        Column::new("due_us", ColumnType::Int),
-        Column::new("ordinals", ColumnType::Text),
-        Column::new("locations", ColumnType::Text),
-        Column::new("code", ColumnType::Text),
-        Column::new("message", ColumnType::Text),
-        Column::new("target", ColumnType::Uuid),
-        Column::new("reason", ColumnType::Text),
-        Column::new("run_key", ColumnType::Text),
-        Column::new("tags", ColumnType::Text),
-        Column::new("expected", ColumnType::Text),
-        Column::new("found", ColumnType::Text),
-        Column::new("content_type", ColumnType::Text),
-        Column::new("payload", ColumnType::Blob),
-    ],
-    // A short run is one bucket, and a row is found without reading more than its neighbours.
+    columns: &[Column::new("entries", ColumnType::List(ENTRY))],
+    // A short run is one bucket, and a segment is found without reading more than its neighbours.
     bucket_bits: Some(6),
     rows: Rows::Final,
 };
 
-/// Entries of a bucket.
+/// Most entries of a segment: those of a group, and none crosses from one group to the next, so that whoever reads
+/// from the middle knows where to begin.
+pub const GROUP_ENTRIES: u64 = 16;
+
+/// Bytes of values that a segment of several entries may have. A larger entry is a segment by itself.
+pub const SEGMENT_BYTES: usize = 64 * 1024;
+
+/// Entries of a bucket, a whole number of groups.
 pub const BUCKET_ENTRIES: u64 = 10_000;
+
+const _: () = assert!(BUCKET_ENTRIES.is_multiple_of(GROUP_ENTRIES));
 
 /// The bucket of entry `number`, which counts from 1.
 pub const fn bucket_of(number: u64) -> u64 {
@@ -65,24 +78,29 @@ pub fn partition_key(run_id: RunId, bucket: u64) -> Key {
     vec![Value::Uuid(*run_id.as_bytes()), count(bucket)]
 }
 
-/// The clustering key of entry `number`.
+/// The first number of the group of entry `number`.
+pub const fn group_start(number: u64) -> u64 {
+    number.saturating_sub(1) / GROUP_ENTRIES * GROUP_ENTRIES + 1
+}
+
+/// The clustering key of the segment that begins with entry `number`.
 pub fn clustering_key(number: u64) -> Key {
     vec![count(number)]
 }
 
-/// The key of entry `number` of a run.
+/// The key of a run's segment that begins with entry `number`.
 pub fn key(run_id: RunId, number: u64) -> RowKey {
     RowKey { partition: partition_key(run_id, bucket_of(number)), clustering: Some(clustering_key(number)) }
 }
 
-/// The row of entry `number` of a run.
-pub fn write(run_id: RunId, number: u64, entry: &HistoryEntry, timestamp_us: i64) -> Write {
+/// The fields of an entry, in the order of the table.
+pub fn fields(entry: &HistoryEntry) -> Vec<Value> {
     let [ordinal, seen, idle] = match entry.origin {
         Origin::External { ordinal } => [count(ordinal), Value::Null, Value::Null],
         Origin::Engine { seen, idle } => [Value::Null, count(seen), Value::Bool(idle)],
     };
-    let mut columns = Vec::with_capacity(TABLE.columns.len());
-    columns.extend([
+    let mut fields = Vec::with_capacity(ENTRY.len());
+    fields.extend([
         Value::Int(entry.offset),
         Value::Uuid(*entry.event_id.as_bytes()),
         Value::Int(entry.recorded_at_us),
@@ -91,19 +109,37 @@ pub fn write(run_id: RunId, number: u64, entry: &HistoryEntry, timestamp_us: i64
         idle,
         text(entry.event.event_type().as_str()),
     ]);
-    event::push(&mut columns, &entry.event);
-    put(&TABLE, partition_key(run_id, bucket_of(number)), Some(clustering_key(number)), timestamp_us, columns)
+    event::push(&mut fields, &entry.event);
+    fields
 }
 
-/// Reads an entry and its number back.
+/// The segment of the entries from number `first` on, each as [`fields`] made it, at the timestamp of the last one.
+pub fn write(run_id: RunId, first: u64, entries: Vec<Vec<Value>>, timestamp_us: i64) -> Write {
+    let columns = vec![Value::List(entries)];
+    put(&TABLE, partition_key(run_id, bucket_of(first)), Some(clustering_key(first)), timestamp_us, columns)
+}
+
+/// Takes a segment apart: the number of its first entry, and the fields of all.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when the row is not one [`write()`] made.
-pub fn read(row: Row) -> Result<(u64, HistoryEntry), StoreError> {
-    let mut columns = Columns::new(&TABLE, row.columns);
-    let Some(Value::Int(number)) = row.key.clustering.as_ref().and_then(|key| key.first()) else {
-        return Err(columns.corrupt("an entry has no number"));
+/// [`StoreError::Corrupt`] when the row is not a segment.
+pub fn split(row: Row) -> Result<(u64, Vec<Vec<Value>>), StoreError> {
+    let corrupt = |what: &str| StoreError::Corrupt { table: TABLE.name, what: what.to_owned() };
+    let Some(Value::Int(first)) = row.key.clustering.as_ref().and_then(|key| key.first()) else {
+        return Err(corrupt("a segment has no number"));
     };
+    match row.columns.into_iter().next() {
+        Some(Value::List(entries)) if !entries.is_empty() => Ok((first.cast_unsigned(), entries)),
+        _ => Err(corrupt("a segment has no entries")),
+    }
+}
+
+/// Reads an entry back from its fields.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when they are not what [`fields`] made.
+pub fn read(fields: Vec<Value>) -> Result<HistoryEntry, StoreError> {
+    let mut columns = Columns::new(&TABLE, fields);
     let offset = columns.int()?;
     let event_id = EventId::from_bytes(columns.uuid()?);
     let recorded_at_us = columns.int()?;
@@ -117,5 +153,5 @@ pub fn read(row: Row) -> Result<(u64, HistoryEntry), StoreError> {
     let event_type = EventType::from_text(&text)
         .ok_or_else(|| columns.corrupt(format!("`{text}` is not an event type this build knows")))?;
     let event = Arc::new(event::read(event_type, &mut columns)?);
-    Ok((number.cast_unsigned(), HistoryEntry { offset, event_id, recorded_at_us, origin, event }))
+    Ok(HistoryEntry { offset, event_id, recorded_at_us, origin, event })
 }

@@ -5,5 +5,6 @@ mod http;
 mod load;
 mod order;
 mod rows;
+mod segments;
 mod world;
 mod writer;

@@ -115,7 +115,7 @@ fn a_row_of_a_cut_write_goes_although_the_chunk_after_it_never_had_it() {
         write(&views, &chunk(&world, &mut Live::default(), 0, 4)).await;
         let whole = memory().await;
         crate::world::project(&whole, &world, &[1, 1, 1, 1], false).await;
-        assert_eq!(crate::world::all_rows(&views).await, crate::world::all_rows(&whole).await);
+        assert_eq!(crate::world::contents(&views).await, crate::world::contents(&whole).await);
     });
 }
 

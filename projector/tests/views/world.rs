@@ -1,12 +1,13 @@
 //! Logs made of random actions, folded by the real fold.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use tidewheel_engine::{Control, Fold, Run, Transition};
 use tidewheel_projector::Views;
 use tidewheel_projector::chunk::{Chunk, Live};
-use tidewheel_projector::views::TABLES;
+use tidewheel_projector::views::{TABLES, run_history};
 use tidewheel_schemas::event::{
     LogCreated, OutboxTrimmed, PartitionClaimed, RunCancelRequested, RunCancelling, RunCompleted,
     RunDiverged, RunFailed, RunResumed, RunSignaled, RunStarted, RunStateChanged, RunTagged, RunTerminated,
@@ -16,10 +17,11 @@ use tidewheel_schemas::{
     Author, Entity, Envelope, Event, EventId, Failure, Location, LogId, Name, NewRecord, Payload, Record,
     RecordHeaders, RunId, codec,
 };
-use tidewheel_store::{Generation, Row, Scan, SharedStore};
+use tidewheel_store::{Generation, Row, RowKey, Scan, SharedStore, Value};
 
 pub const GENERATION: Generation = Generation(1);
 pub const DAY_US: i64 = 86_400_000_000;
+const EPOCH_US: i64 = 1_000;
 
 pub fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -81,8 +83,13 @@ pub fn run_id(number: u8) -> RunId {
 
 impl World {
     pub fn new() -> Self {
+        Self::of_partition(0)
+    }
+
+    /// A log with a claim and nothing else.
+    pub fn of_partition(partition: u32) -> Self {
         let mut world = Self {
-            fold: Fold::new(0),
+            fold: Fold::new(partition),
             transitions: Vec::new(),
             controls: Vec::new(),
             records: Vec::new(),
@@ -90,11 +97,12 @@ impl World {
             seq: 0,
             now_us: 20_000 * DAY_US,
         };
-        let created = LogCreated { log_id: LogId::random([7; 16]), epoch_us: 1_000, partitions: 1, fold: 1 };
+        let log_id = LogId::random([7; 16]);
+        let created = LogCreated { log_id, epoch_us: EPOCH_US, partitions: partition as i32 + 1, fold: 1 };
         let candidate = || Author::Candidate { process: "test".into() };
-        world.append(Entity::Partition(0), None, candidate(), created.into(), false);
+        world.append(Entity::Partition(partition), None, candidate(), created.into(), false);
         world.append(
-            Entity::Partition(0),
+            Entity::Partition(partition),
             None,
             candidate(),
             PartitionClaimed { replaces: None }.into(),
@@ -289,6 +297,35 @@ pub async fn all_rows(views: &Views) -> Vec<(&'static str, Vec<Row>)> {
             }
         }
         tables.push((table.name, rows));
+    }
+    tables
+}
+
+/// As [`all_rows`], but each entry of a history by itself, however many segments hold it: what does not depend on the
+/// chunks that were written.
+pub async fn contents(views: &Views) -> Vec<(&'static str, Vec<Row>)> {
+    let mut tables = all_rows(views).await;
+    for (_, rows) in tables.iter_mut().filter(|(name, _)| *name == run_history::TABLE.name) {
+        let mut entries = BTreeMap::new();
+        for segment in std::mem::take(rows) {
+            let (key, timestamp_us) = (segment.key.clone(), segment.timestamp_us);
+            let (first, fields) = run_history::split(segment).unwrap();
+            let offset = match fields.last().and_then(|fields| fields.first()) {
+                Some(Value::Int(offset)) => *offset,
+                other => panic!("an offset: {other:?}"),
+            };
+            assert_eq!(timestamp_us, EPOCH_US + 8 * offset, "a segment bears the time of its last record");
+            for (number, fields) in (first..).zip(fields) {
+                let clustering = Some(run_history::clustering_key(number));
+                let key = RowKey { partition: key.partition.clone(), clustering };
+                assert_eq!(run_history::group_start(number), run_history::group_start(first), "{key:?}");
+                let entry =
+                    Row { key: key.clone(), columns: vec![Value::List(vec![fields])], timestamp_us: 0 };
+                let before = entries.insert(key, entry.clone());
+                assert!(before.is_none_or(|before| before == entry), "an entry is the same in all segments");
+            }
+        }
+        rows.extend(entries.into_values());
     }
     tables
 }

@@ -1,8 +1,11 @@
-//! Comparing one table, row by row.
+//! Comparing one table, row by row; the history, whose rows may be cut in other ways, entry by entry.
+
+mod history;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use tidewheel_projector::views::run_history;
 use tidewheel_store::{Column, MemoryStore, Row, RowKey, Scan, StateStore, StoreError, TableSchema, Value};
 
 use super::{Difference, Kind, Report, VerifyError, Views};
@@ -19,40 +22,63 @@ pub(super) async fn table(
     differences_max: usize,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
+    let mut notes = Notes { table, most: differences_max, found: Vec::new(), count: 0 };
+    let rows = if table.name == run_history::TABLE.name {
+        history::table(views, expected, &mut notes).await?
+    } else {
+        rows(views, expected, &mut notes).await?
+    };
+    report.rows_by_table.insert(table.name, rows);
+    report.difference_count += notes.count;
+    let room = differences_max.saturating_sub(report.differences.len());
+    report.differences.extend(notes.found.into_iter().take(room));
+    Ok(())
+}
+
+/// The differences of a table.
+struct Notes {
+    table: &'static TableSchema,
+    /// How many are described.
+    most: usize,
+    found: Vec<Difference>,
+    count: u64,
+}
+
+impl Notes {
+    fn note(&mut self, key: &RowKey, kind: Kind, what: String) {
+        self.count += 1;
+        if self.found.len() < self.most {
+            let key = describe_key(self.table, key);
+            self.found.push(Difference { table: self.table.name, key, kind, what });
+        }
+    }
+}
+
+/// Compares row by row; how many there are.
+async fn rows(views: &Views, expected: &MemoryStore, notes: &mut Notes) -> Result<u64, StoreError> {
+    let table = notes.table;
     let mut missing: BTreeMap<RowKey, Row> = BTreeMap::new();
     each(expected, views, table, |row| {
         missing.insert(row.key.clone(), row);
     })
     .await?;
-    let mut found = Vec::new();
-    let mut count = 0;
-    let mut note = |key: &RowKey, kind: Kind, what: String| {
-        count += 1;
-        if found.len() < differences_max {
-            found.push(Difference { table: table.name, key: describe_key(table, key), kind, what });
-        }
-    };
-    let mut rows = 0_u64;
+    let mut rows = 0;
     each(&*views.store, views, table, |stored| {
         rows += 1;
         match missing.remove(&stored.key) {
-            None => note(&stored.key, Kind::Extra, format!("written at {}", stored.timestamp_us)),
+            None => notes.note(&stored.key, Kind::Extra, format!("written at {}", stored.timestamp_us)),
             Some(row) => {
                 if let Some((kind, what)) = difference(table, &row, &stored) {
-                    note(&stored.key, kind, what);
+                    notes.note(&stored.key, kind, what);
                 }
             }
         }
     })
     .await?;
     for (key, row) in missing {
-        note(&key, Kind::Missing, format!("to be written at {}", row.timestamp_us));
+        notes.note(&key, Kind::Missing, format!("to be written at {}", row.timestamp_us));
     }
-    report.rows_by_table.insert(table.name, rows);
-    report.difference_count += count;
-    let room = differences_max.saturating_sub(report.differences.len());
-    report.differences.extend(found.into_iter().take(room));
-    Ok(())
+    Ok(rows)
 }
 
 async fn each(
@@ -117,6 +143,12 @@ fn describe(value: Option<&Value>) -> String {
         Some(Value::Text(text)) => format!("{text:?}"),
         Some(Value::Blob(bytes)) => format!("{bytes:?}"),
         Some(Value::Uuid(bytes)) => tidewheel_schemas::EventId::from_bytes(*bytes).to_string(),
+        Some(Value::List(items)) => {
+            let item = |item: &Vec<Value>| {
+                item.iter().map(|value| describe(Some(value))).collect::<Vec<_>>().join(", ")
+            };
+            items.iter().map(|values| format!("({})", item(values))).collect::<Vec<_>>().join(" ")
+        }
     };
     if text.chars().count() <= VALUE_CHARACTERS_MAX {
         return text;

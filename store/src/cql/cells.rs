@@ -8,7 +8,7 @@ use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
 
 use super::statement::Statement;
-use crate::{ColumnType, Value, Write};
+use crate::{Column, ColumnType, Value, Write};
 
 /// What a null outside a key is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +109,39 @@ fn push(writer: &mut RowWriter<'_>, value: &Value, nulls: Nulls) -> Result<(), S
         Value::Text(value) => push_bytes(writer, value.as_bytes()),
         Value::Blob(value) => push_bytes(writer, value),
         Value::Uuid(value) => push_bytes(writer, value),
+        Value::List(items) => push_bytes(writer, &list(items)?),
     }
+}
+
+/// A list as the protocol has it: the number of items, and each after its length; an item is its fields, each after
+/// its length, which is negative for null.
+fn list(items: &[Vec<Value>]) -> Result<Vec<u8>, SerializationError> {
+    let sized = |bytes: usize| i32::try_from(bytes).map(i32::to_be_bytes).map_err(SerializationError::new);
+    let mut out = Vec::new();
+    out.extend_from_slice(&sized(items.len())?);
+    let mut item_bytes = Vec::new();
+    for item in items {
+        item_bytes.clear();
+        for value in item {
+            let mut push = |bytes: &[u8]| -> Result<(), SerializationError> {
+                item_bytes.extend_from_slice(&sized(bytes.len())?);
+                item_bytes.extend_from_slice(bytes);
+                Ok(())
+            };
+            match value {
+                // Lists within lists are refused with their table.
+                Value::Null | Value::List(_) => item_bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
+                Value::Bool(value) => push(&[u8::from(*value)])?,
+                Value::Int(value) => push(&value.to_be_bytes())?,
+                Value::Text(value) => push(value.as_bytes())?,
+                Value::Blob(value) => push(value)?,
+                Value::Uuid(value) => push(value)?,
+            }
+        }
+        out.extend_from_slice(&sized(item_bytes.len())?);
+        out.extend_from_slice(&item_bytes);
+    }
+    Ok(out)
 }
 
 fn push_bytes(writer: &mut RowWriter<'_>, bytes: &[u8]) -> Result<(), SerializationError> {
@@ -132,7 +164,40 @@ pub(super) fn read(kind: ColumnType, cell: Option<&[u8]>) -> Result<Value, &'sta
         // A copy: a part of the answer would keep the whole of it in memory.
         ColumnType::Blob => Value::Blob(Bytes::copy_from_slice(bytes)),
         ColumnType::Uuid => Value::Uuid(bytes.try_into().map_err(|_| "a UUID that is not 16 bytes")?),
+        ColumnType::List(fields) => Value::List(read_list(fields, bytes)?),
     })
+}
+
+/// Reads a list. Fields that an item does not have are null, those of a newer binary are left out.
+fn read_list(fields: &[Column], mut bytes: &[u8]) -> Result<Vec<Vec<Value>>, &'static str> {
+    const EARLY: &str = "a list that ends early";
+    let (count, rest) = bytes.split_first_chunk::<4>().ok_or(EARLY)?;
+    let count = usize::try_from(i32::from_be_bytes(*count)).map_err(|_| "a list of fewer items than none")?;
+    bytes = rest;
+    // Every item has a length at least, so a count that is not true ends at the end of the cell.
+    let mut items = Vec::with_capacity(count.min(bytes.len() / 4));
+    for _ in 0..count {
+        let mut item = read_sized(&mut bytes)?.ok_or("a list with an item that is null")?;
+        let read = |field: &Column| {
+            let value = if item.is_empty() { None } else { read_sized(&mut item)? };
+            read(field.kind, value)
+        };
+        items.push(fields.iter().map(read).collect::<Result<_, _>>()?);
+    }
+    if bytes.is_empty() { Ok(items) } else { Err("a list with bytes after its items") }
+}
+
+/// Takes bytes that stand after their length; none if that is negative.
+fn read_sized<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, &'static str> {
+    const EARLY: &str = "an item of a list that ends early";
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or(EARLY)?;
+    let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+        *bytes = rest;
+        return Ok(None);
+    };
+    let (value, rest) = rest.split_at_checked(length).ok_or(EARLY)?;
+    *bytes = rest;
+    Ok(Some(value))
 }
 
 /// Reads a 64-bit integer.
@@ -146,7 +211,7 @@ mod tests {
 
     use super::*;
     use crate::RowKey;
-    use crate::suite::tables::{PLAIN, part};
+    use crate::suite::tables::{ITEMS, PLAIN, part};
 
     const KINDS: [ColumnType; 5] =
         [ColumnType::Bool, ColumnType::Int, ColumnType::Text, ColumnType::Blob, ColumnType::Uuid];
@@ -205,8 +270,34 @@ mod tests {
         }
 
         #[test]
+        fn lists_are_read_back_also_by_builds_of_fewer_and_more_fields(
+            items in proptest::collection::vec((any::<Option<i64>>(), any::<Option<String>>()), 0..9),
+        ) {
+            let kind = ITEMS.columns[1].kind;
+            let items: Vec<Vec<Value>> = items
+                .into_iter()
+                .map(|(place, label)| {
+                    let label = label.map_or(Value::Null, |label| Value::Text(label.into()));
+                    vec![place.map_or(Value::Null, Value::Int), label]
+                })
+                .collect();
+            let cell = list(&items).expect("a cell");
+            prop_assert_eq!(read(kind, Some(&cell)), Ok(Value::List(items.clone())));
+            let ColumnType::List(fields) = kind else { panic!("a list") };
+            let fewer = read_list(&fields[..1], &cell).expect("a list");
+            prop_assert!(fewer.iter().zip(&items).all(|(read, item)| *read == item[..1]));
+            let older = list(&fewer).expect("a cell");
+            let padded = read_list(fields, &older).expect("a list");
+            prop_assert!(padded.iter().zip(&items).all(|(read, item)| *read == [item[0].clone(), Value::Null]));
+            prop_assert!(read_list(fields, &cell[..cell.len() - 1]).is_err());
+        }
+
+        #[test]
         fn any_bytes_are_a_value_or_an_error(bytes in any::<Vec<u8>>(), kind in 0..KINDS.len()) {
             let _ = read(KINDS[kind], Some(&bytes));
+            let _ = read(ITEMS.columns[1].kind, Some(&bytes));
+            let few = [&[0, 0, 0, bytes.len() as u8 % 4][..], &bytes].concat();
+            let _ = read(ITEMS.columns[1].kind, Some(&few));
         }
     }
 

@@ -2,6 +2,7 @@
 //! them is said in `schema`.
 
 use super::options::{CqlStoreOptions, is_name};
+use crate::catalog::check_lists;
 use crate::{Column, ColumnType, Generation, Order, Rows, StoreError, TableSchema};
 
 /// The column whose write time is that of a clustering row.
@@ -29,7 +30,7 @@ impl CqlStoreOptions {
         self.check()?;
         let mut statements = vec![create_keyspace(self)];
         for table in tables {
-            statements.push(create_table(&self.keyspace, generation, table)?);
+            statements.extend(create_table(&self.keyspace, generation, table)?);
         }
         Ok(statements)
     }
@@ -81,16 +82,20 @@ pub(super) fn number_of(comment: &str) -> Option<u16> {
 
 const COMMENT: &str = "tidewheel table ";
 
-/// The statement that creates a table.
+/// The statements that create a table, and before it the types of its lists.
 pub(super) fn create_table(
     keyspace: &str,
     generation: Generation,
     table: &'static TableSchema,
-) -> Result<String, StoreError> {
+) -> Result<Vec<String>, StoreError> {
     check(generation, table)?;
+    let name = table_name(generation, table);
+    let declared = table.static_columns.iter().chain(table.columns);
+    let mut statements: Vec<String> =
+        declared.filter_map(|column| create_type(keyspace, &name, column)).collect();
     let mut columns: Vec<String> = Vec::new();
     let mut declare = |column: &Column, suffix: &str| {
-        columns.push(format!("{} {}{suffix}", quoted(column.name), type_name(column.kind)));
+        columns.push(format!("{} {}{suffix}", quoted(column.name), type_name(&name, column)));
     };
     table.partition_key.iter().chain(table.clustering_key).for_each(|column| declare(column, ""));
     for (column, is_static) in own_and_declared(table) {
@@ -111,20 +116,70 @@ pub(super) fn create_table(
         Rows::Index => (GRACE_INDEX_S, "LeveledCompactionStrategy"),
         Rows::Final | Rows::Current => (GRACE_S, "SizeTieredCompactionStrategy"),
     };
-    Ok(format!(
+    statements.push(format!(
         "CREATE TABLE IF NOT EXISTS {keyspace}.{name} ({columns}, PRIMARY KEY ({key})) WITH {order}gc_grace_seconds = \
          {grace_s} AND compaction = {{'class': '{compaction}'}} AND comment = '{comment}'",
-        name = table_name(generation, table),
         columns = columns.join(", "),
         key = key.join(", "),
         comment = comment(table),
-    ))
+    ));
+    Ok(statements)
 }
 
-/// The statement that appends a column to a table.
-pub(super) fn add_column(keyspace: &str, name: &str, column: &Column, is_static: bool) -> String {
-    let is_static = if is_static { " static" } else { "" };
-    format!("ALTER TABLE {keyspace}.{name} ADD {} {}{is_static}", quoted(column.name), type_name(column.kind))
+/// The name of the type of a list's items.
+fn item_type(table_name: &str, column: &Column) -> String {
+    format!("{table_name}_{}", column.name)
+}
+
+/// The type of the items that a column of a table named so has; none if it is no list of a type of ours.
+pub(super) fn item_type_of<'a>(table_name: &str, type_name: &'a str) -> Option<&'a str> {
+    let of_items = type_name.strip_prefix("frozen<list<frozen<")?.strip_suffix(">>>")?;
+    of_items.strip_prefix(table_name)?.starts_with('_').then_some(of_items)
+}
+
+/// The statement that creates the type of a list's items; none for other columns.
+fn create_type(keyspace: &str, table_name: &str, column: &Column) -> Option<String> {
+    let ColumnType::List(fields) = column.kind else { return None };
+    let name = item_type(table_name, column);
+    let fields =
+        fields.iter().map(|field| format!("{} {}", quoted(field.name), type_name(table_name, field)));
+    Some(format!("CREATE TYPE IF NOT EXISTS {keyspace}.{name} ({})", list(fields)))
+}
+
+/// What a table lacks and can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lacking {
+    /// A column, and whether it is static.
+    Column(Column, bool),
+    /// A field of the items of a list: the list and the field.
+    Field(Column, Column),
+}
+
+impl Lacking {
+    /// The name of the column or field.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Column(column, _) => column.name,
+            Self::Field(_, field) => field.name,
+        }
+    }
+
+    /// The statements that append it to a table.
+    pub(super) fn statements(&self, keyspace: &str, name: &str) -> Vec<String> {
+        match self {
+            Self::Column(column, is_static) => {
+                let is_static = if *is_static { " static" } else { "" };
+                let (quoted, type_name) = (quoted(column.name), type_name(name, column));
+                let add = format!("ALTER TABLE {keyspace}.{name} ADD {quoted} {type_name}{is_static}");
+                create_type(keyspace, name, column).into_iter().chain([add]).collect()
+            }
+            Self::Field(column, field) => {
+                let (of, field, type_name) =
+                    (item_type(name, column), quoted(field.name), type_name(name, field));
+                vec![format!("ALTER TYPE {keyspace}.{of} ADD {field} {type_name}")]
+            }
+        }
+    }
 }
 
 /// The columns outside the key, those of this backend first; the second says whether one is static.
@@ -140,6 +195,7 @@ pub(super) fn own_and_declared(table: &'static TableSchema) -> impl Iterator<Ite
 /// Refuses what CQL cannot declare: it has one space of names for all columns of a table.
 fn check(generation: Generation, table: &'static TableSchema) -> Result<(), StoreError> {
     let refuse = |what: String| Err(StoreError::Refused { table: table.name, what });
+    check_lists(table)?;
     let name = table_name(generation, table);
     if !is_name(&name) {
         return refuse(format!("`{name}` cannot name a table in CQL"));
@@ -154,6 +210,17 @@ fn check(generation: Generation, table: &'static TableSchema) -> Result<(), Stor
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return refuse(format!("two columns are named {}", pair[0]));
     }
+    for column in table.static_columns.iter().chain(table.columns) {
+        let ColumnType::List(fields) = column.kind else { continue };
+        let twice = fields
+            .iter()
+            .enumerate()
+            .find(|(place, field)| fields[..*place].iter().any(|before| before.name == field.name));
+        if let Some((_, field)) = twice {
+            return refuse(format!("two fields of {} are named {}", column.name, field.name));
+        }
+        names.extend(fields.iter().map(|field| field.name));
+    }
     match names.into_iter().find(|name| !is_name(name)) {
         Some(name) => refuse(format!("`{name}` cannot name a column in CQL")),
         None => Ok(()),
@@ -165,14 +232,15 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{name}\"")
 }
 
-/// The name of a type in CQL.
-pub(super) const fn type_name(kind: ColumnType) -> &'static str {
-    match kind {
-        ColumnType::Bool => "boolean",
-        ColumnType::Int => "bigint",
-        ColumnType::Text => "text",
-        ColumnType::Blob => "blob",
-        ColumnType::Uuid => "uuid",
+/// The type of a column of a table, or of a field of its lists, as the database writes it.
+pub(super) fn type_name(table_name: &str, column: &Column) -> String {
+    match column.kind {
+        ColumnType::Bool => "boolean".to_owned(),
+        ColumnType::Int => "bigint".to_owned(),
+        ColumnType::Text => "text".to_owned(),
+        ColumnType::Blob => "blob".to_owned(),
+        ColumnType::Uuid => "uuid".to_owned(),
+        ColumnType::List(_) => format!("frozen<list<frozen<{}>>>", item_type(table_name, column)),
     }
 }
 
@@ -184,6 +252,9 @@ pub(super) fn list(items: impl Iterator<Item = String>) -> String {
 mod tests {
     use super::*;
 
+    const FIELDS: &[Column] =
+        &[Column::new("label", ColumnType::Text), Column::new("open", ColumnType::Bool)];
+
     static TABLE: TableSchema = TableSchema {
         name: "things",
         number: 7,
@@ -193,7 +264,7 @@ mod tests {
             Column::new("index", ColumnType::Blob),
         ],
         static_columns: &[Column::new("version", ColumnType::Int)],
-        columns: &[Column::new("label", ColumnType::Text), Column::new("open", ColumnType::Bool)],
+        columns: FIELDS,
         bucket_bits: None,
         rows: Rows::Index,
     };
@@ -217,6 +288,37 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_of_a_type_that_is_made_before_its_table() {
+        static LISTS: TableSchema = TableSchema {
+            static_columns: &[],
+            columns: &[Column::new("entries", ColumnType::List(FIELDS))],
+            ..TABLE
+        };
+        let statements = create_table("views", Generation(3), &LISTS).expect("statements");
+        assert_eq!(statements.len(), 2);
+        assert_eq!(
+            statements[0],
+            "CREATE TYPE IF NOT EXISTS views.things_g3_entries (\"label\" text, \"open\" boolean)"
+        );
+        assert!(statements[1].contains("\"entries\" frozen<list<frozen<things_g3_entries>>>, PRIMARY KEY"));
+        let lacking = Lacking::Field(LISTS.columns[0], FIELDS[1]);
+        assert_eq!(
+            lacking.statements("views", "things_g3"),
+            ["ALTER TYPE views.things_g3_entries ADD \"open\" boolean"]
+        );
+        let lacking = Lacking::Column(LISTS.columns[0], false).statements("views", "things_g3");
+        assert_eq!(lacking[0], statements[0]);
+        assert_eq!(
+            lacking[1..],
+            ["ALTER TABLE views.things_g3 ADD \"entries\" frozen<list<frozen<things_g3_entries>>>"]
+        );
+        let type_name = type_name("things_g3", &LISTS.columns[0]);
+        assert_eq!(item_type_of("things_g3", &type_name), Some("things_g3_entries"));
+        assert_eq!(item_type_of("other_g3", &type_name), None);
+        assert_eq!(item_type_of("things_g3", "frozen<list<text>>"), None);
+    }
+
+    #[test]
     fn what_cql_cannot_declare_is_refused() {
         static TWICE: TableSchema =
             TableSchema { columns: &[Column::new("owner", ColumnType::Text)], ..TABLE };
@@ -226,7 +328,13 @@ mod tests {
         static LOUD: TableSchema = TableSchema { name: "Things", ..TABLE };
         static LONG: TableSchema =
             TableSchema { name: "things_with_a_name_of_over_forty_eight_characters", ..TABLE };
-        for table in [&TWICE, &ALONE, &OWN, &LOUD, &LONG] {
+        static KEY: TableSchema =
+            TableSchema { partition_key: &[Column::new("owner", ColumnType::List(FIELDS))], ..TABLE };
+        static SAME_FIELDS: TableSchema = TableSchema {
+            columns: &[Column::new("entries", ColumnType::List(&[FIELDS[0], FIELDS[0]]))],
+            ..TABLE
+        };
+        for table in [&TWICE, &ALONE, &OWN, &LOUD, &LONG, &KEY, &SAME_FIELDS] {
             let refused = create_table("views", Generation(1), table);
             assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
         }

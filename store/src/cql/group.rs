@@ -56,7 +56,11 @@ fn statements(write: &Write, known: bool) -> impl Iterator<Item = BoundWrite<'_>
 fn cost(write: &Write) -> usize {
     let values = write.key.partition.iter().chain(write.key.clustering.iter().flatten());
     let values = values.chain(write.columns.iter().flatten());
-    2 * STATEMENT_BYTES + values.map(|value| CELL_BYTES + bytes_of(value)).sum::<usize>()
+    let cells = |value: &Value| match value {
+        Value::List(items) => 1 + items.iter().map(|item| 1 + item.len()).sum::<usize>(),
+        _ => 1,
+    };
+    2 * STATEMENT_BYTES + values.map(|value| CELL_BYTES * cells(value) + bytes_of(value)).sum::<usize>()
 }
 
 /// Groups the writes of a stage. `whole` keeps all of a partition in one batch as far as a batch may go; its static

@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use scylla::statement::{Consistency, Statement};
 use scylla::value::{CqlTimeuuid, CqlValue, Row};
 
+use super::ddl::Lacking;
 use super::failure::{Failure, line};
-use super::schema::lacking;
+use super::schema::{check_number, lacking};
 use super::{CqlStore, CqlStoreOptions, ddl};
 use crate::{Generation, StoreError, TableSchema};
 
@@ -40,7 +41,7 @@ pub enum TableState {
     Ready,
     /// Not there.
     Missing,
-    /// It lacks these columns, which can be appended.
+    /// It lacks these columns, or fields of lists, which can be appended.
     Lacks(Vec<&'static str>),
     /// It cannot be used.
     Wrong(StoreError),
@@ -96,11 +97,17 @@ impl CqlStore {
             return Err(error);
         }
         let replication = self.replication().await?;
-        let columns = if replication.is_some() { self.all_columns().await? } else { BTreeMap::new() };
+        let (columns, numbers) = match replication {
+            Some(_) => (self.all_columns().await?, self.numbers(generation).await?),
+            None => (BTreeMap::new(), BTreeMap::new()),
+        };
         let mut found = Vec::new();
         for table in tables {
             let name = ddl::table_name(generation, table);
-            let state = match columns.get(&name).map(|columns| lacking(table, columns)) {
+            let checked = check_number(&numbers, &name, table);
+            let lacking =
+                columns.get(&name).map(|columns| checked.and_then(|()| lacking(table, &name, columns)));
+            let state = match lacking {
                 None => TableState::Missing,
                 Some(Err(error)) => TableState::Wrong(error),
                 Some(Ok(lacking)) if lacking.is_empty() => {
@@ -109,9 +116,7 @@ impl CqlStore {
                         Err(error) => TableState::Wrong(error),
                     }
                 }
-                Some(Ok(lacking)) => {
-                    TableState::Lacks(lacking.iter().map(|(column, _)| column.name).collect())
-                }
+                Some(Ok(lacking)) => TableState::Lacks(lacking.iter().map(Lacking::name).collect()),
             };
             found.push((name, state));
         }

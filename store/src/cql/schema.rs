@@ -10,9 +10,10 @@ use scylla::response::query_result::{QueryResult, QueryRowsResult};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::{Consistency, Statement};
 
+use super::ddl::Lacking;
 use super::failure::{Failure, line};
 use super::{CqlStore, ddl};
-use crate::{Column, Generation, Order, StoreError, TableSchema};
+use crate::{ColumnType, Generation, Order, StoreError, TableSchema};
 
 /// Changing the schema of a busy cluster takes its time.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,10 +28,15 @@ pub(super) struct Found {
     /// `asc`, `desc` or `none`.
     order: String,
     type_name: String,
+    /// Of a list of a type of its own, the fields' names and types.
+    fields: Vec<(String, String)>,
 }
 
 /// The columns of a table by name.
 pub(super) type Columns = BTreeMap<String, Found>;
+
+/// Types by name, each with its fields' names and types.
+type Types = BTreeMap<String, Vec<(String, String)>>;
 
 impl CqlStore {
     pub(super) async fn check_keyspace(&self) -> Result<(), StoreError> {
@@ -89,7 +95,7 @@ impl CqlStore {
         tables: &[&'static TableSchema],
     ) -> Result<(), StoreError> {
         let _changing = self.changing.lock().await;
-        let creations: Vec<String> = tables
+        let creations: Vec<Vec<String>> = tables
             .iter()
             .map(|table| ddl::create_table(&self.options.keyspace, generation, table))
             .collect::<Result<_, _>>()?;
@@ -100,7 +106,9 @@ impl CqlStore {
             check_number(&existing, &name, table)?;
             if !existing.contains_key(&name) {
                 is_missing = true;
-                self.change(&create).await.map_err(Failure::general)?;
+                for statement in create {
+                    self.change(&statement).await.map_err(Failure::general)?;
+                }
             }
         }
         if is_missing {
@@ -123,24 +131,25 @@ impl CqlStore {
         Ok(())
     }
 
-    /// Appends the columns a table lacks.
+    /// Appends the columns and fields a table lacks.
     async fn extend(
         &self,
         table: &'static TableSchema,
         name: &str,
         found: &Columns,
     ) -> Result<(), StoreError> {
-        for (column, is_static) in lacking(table, found)? {
-            let add = ddl::add_column(&self.options.keyspace, name, &column, is_static);
-            if let Err(failure) = self.change(&add).await {
-                // Another process may have been faster; then the column is there now.
-                let found = self.all_columns().await?;
-                let is_there = match found.get(name) {
-                    Some(found) => !lacking(table, found)?.iter().any(|(other, _)| other.name == column.name),
-                    None => false,
-                };
-                if !is_there {
-                    return Err(failure.general());
+        for what in lacking(table, name, found)? {
+            for add in what.statements(&self.options.keyspace, name) {
+                if let Err(failure) = self.change(&add).await {
+                    // Another process may have been faster; then it is there now.
+                    let found = self.all_columns().await?;
+                    let is_there = match found.get(name) {
+                        Some(found) => !lacking(table, name, found)?.contains(&what),
+                        None => false,
+                    };
+                    if !is_there {
+                        return Err(failure.general());
+                    }
                 }
             }
         }
@@ -157,15 +166,15 @@ impl CqlStore {
         let text = "SELECT table_name, column_name, kind, position, clustering_order, type FROM \
                     system_schema.columns WHERE keyspace_name = ? AND table_name = ?";
         let rows = self.ask(text, (&self.options.keyspace, &name)).await.map_err(Failure::general)?;
-        let columns = columns_of(&rows)?;
+        let columns = columns_of(&rows, &self.types().await?)?;
         let Some(found) = columns.get(&name) else {
             return Err(StoreError::UnknownTable { table: table.name, generation: generation.0 });
         };
-        let lacking = lacking(table, found)?;
+        let lacking = lacking(table, &name, found)?;
         if lacking.is_empty() {
             return Ok(());
         }
-        let names: Vec<&str> = lacking.iter().map(|(column, _)| column.name).collect();
+        let names: Vec<&str> = lacking.iter().map(Lacking::name).collect();
         Err(refuse(
             table,
             format!("{name} lacks the columns {}; create the generation's tables first", names.join(", ")),
@@ -176,9 +185,18 @@ impl CqlStore {
     pub(super) async fn drop_tables(&self, generation: Generation) -> Result<(), StoreError> {
         let _changing = self.changing.lock().await;
         self.forget(generation);
+        let columns = self.all_columns().await?;
         for (name, number) in self.numbers(generation).await? {
-            if number.is_some() {
-                let drop = format!("DROP TABLE IF EXISTS {}.{name}", self.options.keyspace);
+            if number.is_none() {
+                continue;
+            }
+            let keyspace = &self.options.keyspace;
+            let drop = format!("DROP TABLE IF EXISTS {keyspace}.{name}");
+            self.change(&drop).await.map_err(Failure::general)?;
+            // A type can go when its table is gone. One that a crash in between left is used by the next table.
+            let columns = columns.get(&name).into_iter().flat_map(BTreeMap::values);
+            for of_items in columns.filter_map(|column| ddl::item_type_of(&name, &column.type_name)) {
+                let drop = format!("DROP TYPE IF EXISTS {keyspace}.{of_items}");
                 self.change(&drop).await.map_err(Failure::general)?;
             }
         }
@@ -187,7 +205,10 @@ impl CqlStore {
     }
 
     /// The names of the tables that end as a generation's do, with the numbers of those that are ours.
-    async fn numbers(&self, generation: Generation) -> Result<BTreeMap<String, Option<u16>>, StoreError> {
+    pub(super) async fn numbers(
+        &self,
+        generation: Generation,
+    ) -> Result<BTreeMap<String, Option<u16>>, StoreError> {
         let text = "SELECT table_name, comment FROM system_schema.tables WHERE keyspace_name = ?";
         let rows = self.ask(text, (&self.options.keyspace,)).await.map_err(Failure::general)?;
         let suffix = ddl::suffix(generation);
@@ -205,7 +226,20 @@ impl CqlStore {
         let text = "SELECT table_name, column_name, kind, position, clustering_order, type FROM \
                     system_schema.columns WHERE keyspace_name = ?";
         let rows = self.ask(text, (&self.options.keyspace,)).await.map_err(Failure::general)?;
-        columns_of(&rows)
+        columns_of(&rows, &self.types().await?)
+    }
+
+    /// The types of the keyspace by name, each with its fields' names and types.
+    async fn types(&self) -> Result<Types, StoreError> {
+        let text =
+            "SELECT type_name, field_names, field_types FROM system_schema.types WHERE keyspace_name = ?";
+        let rows = self.ask(text, (&self.options.keyspace,)).await.map_err(Failure::general)?;
+        let mut types = Types::new();
+        for row in rows.rows::<(String, Vec<String>, Vec<String>)>().map_err(|error| unreadable(&error))? {
+            let (name, fields, kinds) = row.map_err(|error| unreadable(&error))?;
+            types.insert(name, fields.into_iter().zip(kinds).collect());
+        }
+        Ok(types)
     }
 
     /// Reads one of the database's own tables.
@@ -274,7 +308,8 @@ impl CqlStore {
     }
 }
 
-fn check_number(
+/// Refuses a table whose name or number belongs to something else.
+pub(super) fn check_number(
     existing: &BTreeMap<String, Option<u16>>,
     name: &str,
     table: &'static TableSchema,
@@ -282,7 +317,14 @@ fn check_number(
     match existing.get(name) {
         Some(Some(number)) if *number == table.number => {}
         Some(Some(number)) => {
-            return Err(refuse(table, format!("{name} exists with number {number}, not {}", table.number)));
+            return Err(refuse(
+                table,
+                format!(
+                    "{name} exists with number {number}, not {}: it was made by another build; drop the tables of its \
+                     generation, they are rebuilt from the log",
+                    table.number
+                ),
+            ));
         }
         Some(None) => {
             return Err(refuse(table, format!("{name} exists and is not one of Tidewheel's tables")));
@@ -299,12 +341,13 @@ fn check_number(
     }
 }
 
-/// The declared columns outside the key that a table lacks. Those it has beyond the declaration are a newer
-/// binary's.
+/// The declared columns outside the key, and fields of lists, that a table named so lacks. Those it has beyond the
+/// declaration are a newer binary's.
 pub(super) fn lacking(
     table: &'static TableSchema,
+    name: &str,
     found: &Columns,
-) -> Result<Vec<(Column, bool)>, StoreError> {
+) -> Result<Vec<Lacking>, StoreError> {
     let differs = |column: &str, what: String| {
         refuse(
             table,
@@ -322,7 +365,8 @@ pub(super) fn lacking(
                 kind: kind.to_owned(),
                 position: i32::try_from(position).unwrap_or(i32::MAX),
                 order: order.to_owned(),
-                type_name: ddl::type_name(column.kind).to_owned(),
+                type_name: ddl::type_name(name, column),
+                fields: Vec::new(),
             };
             match found.get(column.name) {
                 Some(found) if *found == expected => {}
@@ -337,26 +381,42 @@ pub(super) fn lacking(
     }
     let mut lacking = Vec::new();
     for (column, is_static) in ddl::own_and_declared(table) {
-        let (kind, type_name) = (if is_static { "static" } else { "regular" }, ddl::type_name(column.kind));
+        let kind = if is_static { "static" } else { "regular" };
+        let type_name = ddl::type_name(name, &column);
         match found.get(column.name) {
-            Some(found) if found.kind == kind && found.type_name == type_name => {}
+            Some(found) if found.kind == kind && found.type_name == type_name => {
+                let ColumnType::List(fields) = column.kind else { continue };
+                for (place, field) in fields.iter().enumerate() {
+                    let type_name = ddl::type_name(name, field);
+                    match found.fields.get(place) {
+                        Some((name, found)) if *name == field.name && *found == type_name => {}
+                        Some((name, found)) => {
+                            let what = format!("has a field {name} {found}, not {} {type_name}", field.name);
+                            return Err(differs(column.name, what));
+                        }
+                        None => lacking.push(Lacking::Field(column, *field)),
+                    }
+                }
+            }
             Some(found) => {
                 let what = format!("is {} {}, not {kind} {type_name}", found.kind, found.type_name);
                 return Err(differs(column.name, what));
             }
-            None => lacking.push((column, is_static)),
+            None => lacking.push(Lacking::Column(column, is_static)),
         }
     }
     Ok(lacking)
 }
 
-fn columns_of(rows: &QueryRowsResult) -> Result<BTreeMap<String, Columns>, StoreError> {
+fn columns_of(rows: &QueryRowsResult, types: &Types) -> Result<BTreeMap<String, Columns>, StoreError> {
     let mut tables: BTreeMap<String, Columns> = BTreeMap::new();
     let rows =
         rows.rows::<(String, String, String, i32, String, String)>().map_err(|error| unreadable(&error))?;
     for row in rows {
         let (table, column, kind, position, order, type_name) = row.map_err(|error| unreadable(&error))?;
-        let found = Found { kind, position, order: order.to_ascii_lowercase(), type_name };
+        let fields = ddl::item_type_of(&table, &type_name).and_then(|of_items| types.get(of_items));
+        let fields = fields.cloned().unwrap_or_default();
+        let found = Found { kind, position, order: order.to_ascii_lowercase(), type_name, fields };
         tables.entry(table).or_default().insert(column, found);
     }
     Ok(tables)

@@ -5,7 +5,7 @@ use crate::{Generation, Source};
 /// The version of this layout, under its own key.
 pub(super) const FORMAT: [u8; 1] = [0];
 /// What [`FORMAT`] holds.
-pub(super) const FORMAT_VERSION: [u8; 1] = [2];
+pub(super) const FORMAT_VERSION: [u8; 1] = [3];
 
 /// A region of the keyspace.
 #[derive(Debug, Clone, Copy)]

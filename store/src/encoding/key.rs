@@ -97,8 +97,8 @@ pub(crate) fn read_row_key(table: &TableSchema, bytes: &[u8]) -> Result<RowKey, 
 fn push_value(out: &mut Vec<u8>, value: &Value, order: Order) {
     let start = out.len();
     match value {
-        // Keys are checked before they are encoded, and hold no nulls.
-        Value::Null => {}
+        // Keys are checked before they are encoded, and hold no nulls and no lists.
+        Value::Null | Value::List(_) => {}
         Value::Bool(value) => out.push(u8::from(*value)),
         Value::Int(value) => out.extend_from_slice(&((*value as u64) ^ (1 << 63)).to_be_bytes()),
         Value::Text(value) => push_escaped(out, value.as_bytes()),
@@ -148,6 +148,7 @@ fn read_value(rest: &mut &[u8], kind: ColumnType, mask: u8) -> Result<Value, &'s
         ),
         ColumnType::Blob => Value::Blob(Bytes::from(read_escaped(rest, mask)?)),
         ColumnType::Uuid => Value::Uuid(take_array::<16>(rest, mask)?),
+        ColumnType::List(_) => return Err("a list in a key"),
     })
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Persisted. A stored row is a version byte, the timestamp as eight big-endian bytes, and the columns. Each
 //! column is a tag and its value; trailing nulls are left out, so a row has one encoding before and after columns
-//! are appended to its table.
+//! are appended to its table. A list is the number of its items, and for each its length in bytes and its fields,
+//! encoded as columns are.
 
 use bytes::Bytes;
 
@@ -20,6 +21,7 @@ const INT: u8 = 3;
 const TEXT: u8 = 4;
 const BLOB: u8 = 5;
 const UUID: u8 = 6;
+const LIST: u8 = 7;
 
 /// Appends a stored row.
 pub(crate) fn push_row(out: &mut Vec<u8>, timestamp_us: i64, columns: &[Value]) {
@@ -40,15 +42,14 @@ pub(crate) fn split_row(stored: &[u8]) -> Result<(i64, &[u8]), &'static str> {
 
 /// Appends the encoded columns.
 pub(crate) fn push_columns(out: &mut Vec<u8>, columns: &[Value]) {
-    let present = columns.iter().rposition(|value| *value != Value::Null).map_or(0, |last| last + 1);
-    for value in &columns[..present] {
+    for value in present(columns) {
         match value {
             Value::Null => out.push(NULL),
             Value::Bool(false) => out.push(FALSE),
             Value::Bool(true) => out.push(TRUE),
             Value::Int(value) => {
                 out.push(INT);
-                push_varint(out, ((value << 1) ^ (value >> 63)) as u64);
+                push_varint(out, zigzag(*value));
             }
             Value::Text(value) => push_sized(out, TEXT, value.as_bytes()),
             Value::Blob(value) => push_sized(out, BLOB, value),
@@ -56,8 +57,47 @@ pub(crate) fn push_columns(out: &mut Vec<u8>, columns: &[Value]) {
                 out.push(UUID);
                 out.extend_from_slice(value);
             }
+            Value::List(items) => {
+                out.push(LIST);
+                push_varint(out, items.len() as u64);
+                for item in items {
+                    push_varint(out, bytes_of_columns(item) as u64);
+                    push_columns(out, item);
+                }
+            }
         }
     }
+}
+
+/// The columns without trailing nulls.
+fn present(columns: &[Value]) -> &[Value] {
+    let present = columns.iter().rposition(|value| *value != Value::Null).map_or(0, |last| last + 1);
+    &columns[..present]
+}
+
+/// How many bytes [`push_columns`] appends, so that an item's length is known before the item is there.
+fn bytes_of_columns(columns: &[Value]) -> usize {
+    let sized = |bytes: usize| 1 + bytes_of_varint(bytes as u64) + bytes;
+    let bytes = |value: &Value| match value {
+        Value::Null | Value::Bool(_) => 1,
+        Value::Int(value) => 1 + bytes_of_varint(zigzag(*value)),
+        Value::Text(value) => sized(value.len()),
+        Value::Blob(value) => sized(value.len()),
+        Value::Uuid(value) => 1 + value.len(),
+        Value::List(items) => {
+            1 + bytes_of_varint(items.len() as u64)
+                + items.iter().map(|item| sized(bytes_of_columns(item)) - 1).sum::<usize>()
+        }
+    };
+    present(columns).iter().map(bytes).sum()
+}
+
+const fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+const fn bytes_of_varint(value: u64) -> usize {
+    (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 /// Reads encoded columns. Columns the row does not have are null; columns beyond the declaration, written by a
@@ -86,6 +126,15 @@ fn read_value(rest: &mut &[u8], kind: ColumnType) -> Result<Value, &'static str>
         (BLOB, ColumnType::Blob) => Value::Blob(Bytes::copy_from_slice(read_sized(rest)?)),
         (UUID, ColumnType::Uuid) => {
             Value::Uuid(take(rest, 16)?.try_into().map_err(|_| "a UUID that is not 16 bytes")?)
+        }
+        (LIST, ColumnType::List(fields)) => {
+            let count = read_varint(rest)?;
+            // Every item has a byte at least, so a count that is not true ends at the end of the row.
+            let mut items = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(rest.len()));
+            for _ in 0..count {
+                items.push(read_columns(fields, read_sized(rest)?)?);
+            }
+            Value::List(items)
         }
         _ => return Err("a value of another type than the column's"),
     })
@@ -138,24 +187,43 @@ mod tests {
 
     use super::*;
 
-    const COLUMNS: [Column; 5] = [
+    const FIELDS: [Column; 3] = [
+        Column::new("place", ColumnType::Int),
+        Column::new("title", ColumnType::Text),
+        Column::new("content", ColumnType::Blob),
+    ];
+
+    /// The fields before two were appended.
+    const FIELDS_BEFORE: [Column; 1] = [FIELDS[0]];
+
+    const COLUMNS: [Column; 6] = [
         Column::new("flag", ColumnType::Bool),
         Column::new("count", ColumnType::Int),
         Column::new("label", ColumnType::Text),
         Column::new("bytes", ColumnType::Blob),
         Column::new("id", ColumnType::Uuid),
+        Column::new("items", ColumnType::List(&FIELDS)),
     ];
 
     fn columns() -> impl Strategy<Value = Vec<Value>> {
         let or_null = |value: BoxedStrategy<Value>| prop_oneof![Just(Value::Null), value];
+        let item = (
+            or_null(any::<i64>().prop_map(Value::Int).boxed()),
+            or_null(any::<String>().prop_map(|text| Value::Text(text.into())).boxed()),
+            or_null(
+                proptest::collection::vec(any::<u8>(), 0..300).prop_map(|it| Value::Blob(it.into())).boxed(),
+            ),
+        );
+        let item = item.prop_map(|(place, title, content)| vec![place, title, content]);
         (
             or_null(any::<bool>().prop_map(Value::Bool).boxed()),
             or_null(any::<i64>().prop_map(Value::Int).boxed()),
             or_null(any::<String>().prop_map(|text| Value::Text(text.into())).boxed()),
             or_null(any::<Vec<u8>>().prop_map(|bytes| Value::Blob(bytes.into())).boxed()),
             or_null(any::<[u8; 16]>().prop_map(Value::Uuid).boxed()),
+            or_null(proptest::collection::vec(item, 0..9).prop_map(Value::List).boxed()),
         )
-            .prop_map(|(flag, count, label, bytes, id)| vec![flag, count, label, bytes, id])
+            .prop_map(|(flag, count, label, bytes, id, items)| vec![flag, count, label, bytes, id, items])
     }
 
     proptest! {
@@ -181,8 +249,37 @@ mod tests {
         }
 
         #[test]
+        fn the_bytes_of_columns_are_known_before(values in columns()) {
+            let mut encoded = Vec::new();
+            push_columns(&mut encoded, &values);
+            prop_assert_eq!(bytes_of_columns(&values), encoded.len());
+        }
+
+        #[test]
+        fn fields_appended_to_a_list_read_as_null_and_those_of_a_newer_build_are_left_out(values in columns()) {
+            let items = values[5].clone();
+            let mut encoded = Vec::new();
+            push_columns(&mut encoded, &[items.clone(), Value::Int(7)]);
+            let Value::List(items) = items else { return Ok(()) };
+            let cut = [
+                Column::new("items", ColumnType::List(&FIELDS_BEFORE)),
+                Column::new("count", ColumnType::Int),
+            ];
+            let expected = items.into_iter().map(|item| item[..1].to_vec()).collect();
+            let read = read_columns(&cut, &encoded);
+            prop_assert_eq!(&read, &Ok(vec![Value::List(expected), Value::Int(7)]));
+            let mut again = Vec::new();
+            push_columns(&mut again, &read.expect("columns"));
+            let Ok(Value::List(items)) = read_columns(&COLUMNS[5..], &again).map(|mut read| read.remove(0)) else {
+                panic!("a list");
+            };
+            prop_assert!(items.iter().all(|item| item[1..] == [Value::Null, Value::Null]));
+        }
+
+        #[test]
         fn any_bytes_are_columns_or_an_error(bytes in any::<Vec<u8>>()) {
             let _ = split_row(&bytes);
+            let _ = read_columns(&COLUMNS[5..], &[&[LIST][..], &bytes].concat());
             if let Ok(values) = read_columns(&COLUMNS, &bytes) {
                 prop_assert_eq!(values.len(), COLUMNS.len());
             }
@@ -191,12 +288,22 @@ mod tests {
 
     #[test]
     fn stored_bytes_stay_as_they_are() {
-        let values =
-            [Value::Bool(true), Value::Int(-300), Value::Text("é".into()), Value::Null, Value::Uuid([1; 16])];
+        let items =
+            vec![vec![Value::Int(1), Value::Null, Value::Null], vec![Value::Null, Value::Text("a".into())]];
+        let values = [
+            Value::Bool(true),
+            Value::Int(-300),
+            Value::Text("é".into()),
+            Value::Null,
+            Value::Uuid([1; 16]),
+            Value::List(items),
+        ];
         let mut stored = Vec::new();
         push_row(&mut stored, 258, &values);
         let header = [1, 0, 0, 0, 0, 0, 0, 1, 2].as_slice();
-        let expected = [header, &[2], &[3, 0xD7, 0x04], &[4, 2, 0xC3, 0xA9], &[0], &[6], &[1; 16]].concat();
+        let list = [7, 2, 2, 3, 2, 4, 0, 4, 1, b'a'].as_slice();
+        let expected =
+            [header, &[2], &[3, 0xD7, 0x04], &[4, 2, 0xC3, 0xA9], &[0], &[6], &[1; 16], list].concat();
         assert_eq!(stored, expected);
     }
 }

@@ -54,6 +54,46 @@ pub static PLAIN_BEFORE: TableSchema = TableSchema {
     ..PLAIN
 };
 
+/// Items of which a row keeps many, in buckets of two rows.
+pub static ITEMS: TableSchema = TableSchema {
+    name: "items",
+    number: 5,
+    partition_key: &[Column::new("owner", ColumnType::Text)],
+    clustering_key: &[Column::new("number", ColumnType::Int)],
+    static_columns: &[],
+    columns: &[
+        Column::new("label", ColumnType::Text),
+        Column::new(
+            "items",
+            ColumnType::List(&[
+                Column::new("place", ColumnType::Int),
+                Column::new("title", ColumnType::Text),
+            ]),
+        ),
+    ],
+    bucket_bits: Some(1),
+    rows: Rows::Final,
+};
+
+/// [`ITEMS`] after fields of each type were appended to the items, and another list to the rows.
+pub static ITEMS_AFTER: TableSchema = TableSchema {
+    columns: &[
+        Column::new("label", ColumnType::Text),
+        Column::new(
+            "items",
+            ColumnType::List(&[
+                Column::new("place", ColumnType::Int),
+                Column::new("title", ColumnType::Text),
+                Column::new("flag", ColumnType::Bool),
+                Column::new("content", ColumnType::Blob),
+                Column::new("id", ColumnType::Uuid),
+            ]),
+        ),
+        Column::new("marks", ColumnType::List(&[Column::new("mark", ColumnType::Text)])),
+    ],
+    ..ITEMS
+};
+
 /// Keys of every type in both orders.
 pub static EVERY_KEY: TableSchema = TableSchema {
     name: "every_key",
@@ -86,6 +126,16 @@ pub fn part(id: i64, slot: i64, timestamp_us: i64, body: Option<&str>) -> Write 
         },
         timestamp_us,
         columns: body.map(|body| vec![Value::Text(body.into()), Value::Bool(true)]),
+    }
+}
+
+/// A write of a row of items.
+pub fn items(number: i64, timestamp_us: i64, columns: Option<Vec<Value>>) -> Write {
+    Write {
+        table: &ITEMS,
+        key: RowKey { partition: vec![Value::Text("a".into())], clustering: Some(vec![Value::Int(number)]) },
+        timestamp_us,
+        columns,
     }
 }
 

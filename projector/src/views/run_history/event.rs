@@ -1,4 +1,4 @@
-//! The columns of `run_history` that say what happened: one event to and from them.
+//! The fields of an entry of `run_history` that say what happened: one event to and from them.
 
 use std::fmt::Write as _;
 

@@ -166,9 +166,16 @@ def views(asked):
         "SELECT run_id, namespace, workflow, status, version FROM runs_g1 WHERE run_id = %s LIMIT 1", [run_id]
     ).one()
     history = session.execute(
-        "SELECT number, type, payload FROM run_history_g1 WHERE run_id = %s AND bucket = 0", [run_id]
+        "SELECT number, entries FROM run_history_g1 WHERE run_id = %s AND bucket = 0", [run_id]
     )
-    history = sorted((row.number, row.type, plain(row.payload)) for row in history)
+    # Segments may overlap; what they share is equal.
+    history = sorted(
+        {
+            number: (number, entry.type, plain(entry.payload))
+            for segment in history
+            for number, entry in enumerate(segment.entries, segment.number)
+        }.values()
+    )
     show(
         {
             "run_id": str(run.run_id),

@@ -3,7 +3,8 @@
 
 use futures::future::join_all;
 use tidewheel_cluster::cql::Server;
-use tidewheel_store::suite::tables::{ENTITY, INDEX, PLAIN, PLAIN_BEFORE, header, part};
+use tidewheel_store::cql::TableState;
+use tidewheel_store::suite::tables::{ENTITY, INDEX, ITEMS, ITEMS_AFTER, PLAIN, PLAIN_BEFORE, header, part};
 use tidewheel_store::suite::{GENERATION, dump};
 use tidewheel_store::{
     Column, ColumnType, CqlStore, Generation, ROW_BYTES_MAX, Scan, StateStore, StoreError, TableSchema,
@@ -20,7 +21,7 @@ async fn processes_that_make_the_tables_at_once_all_find_them() {
     let options = server.fresh_options();
     let connections = join_all((0..3).map(|_| CqlStore::connect(options.clone()))).await;
     let stores: Vec<CqlStore> = connections.into_iter().map(|store| store.expect("a store")).collect();
-    let tables: [&TableSchema; 2] = [&ENTITY, &INDEX];
+    let tables: [&TableSchema; 3] = [&ENTITY, &INDEX, &ITEMS];
     let made = join_all(stores.iter().map(|store| store.create_tables(GENERATION, &tables))).await;
     assert!(made.iter().all(Result::is_ok), "{made:?}");
     for (id, store) in (0_i64..).zip(&stores) {
@@ -32,8 +33,8 @@ async fn processes_that_make_the_tables_at_once_all_find_them() {
     }
     let older = stores[0].create_tables(GENERATION, &[&PLAIN_BEFORE]).await;
     older.expect("create");
-    // Two that append the same columns.
-    let tables: [&TableSchema; 1] = [&PLAIN];
+    // Two that append the same columns, and the same fields of lists.
+    let tables: [&TableSchema; 2] = [&PLAIN, &ITEMS_AFTER];
     let made = join_all(stores[..2].iter().map(|store| store.create_tables(GENERATION, &tables))).await;
     assert!(made.iter().all(Result::is_ok), "{made:?}");
 }
@@ -50,10 +51,12 @@ async fn a_process_that_made_no_tables_reads_those_that_are_there() {
     let scan = Scan { partition: None, from: None, to: None, after: None, reverse: false, limit: 10 };
     let before = reader.scan(GENERATION, &ENTITY, &scan).await;
     assert!(matches!(before, Err(StoreError::UnknownTable { .. })), "{before:?}");
-    maker.create_tables(GENERATION, &[&ENTITY, &PLAIN_BEFORE]).await.expect("create");
+    maker.create_tables(GENERATION, &[&ENTITY, &PLAIN_BEFORE, &ITEMS]).await.expect("create");
     assert!(reader.scan(GENERATION, &ENTITY, &scan).await.expect("scan").rows.is_empty());
     let lacking = reader.scan(GENERATION, &PLAIN, &scan).await;
     assert!(matches!(lacking, Err(StoreError::Refused { table: "plain", .. })), "{lacking:?}");
+    let lacking = reader.scan(GENERATION, &ITEMS_AFTER, &scan).await;
+    assert!(matches!(lacking, Err(StoreError::Refused { table: "items", .. })), "{lacking:?}");
 
     // A generation that another process drops is gone for this one too.
     let stranger = format!("CREATE TABLE {}.notes_g1 (id int PRIMARY KEY)", options.keyspace);
@@ -61,6 +64,8 @@ async fn a_process_that_made_no_tables_reads_those_that_are_there() {
     maker.drop_generation(GENERATION).await.expect("drop");
     let gone = reader.scan(GENERATION, &ENTITY, &scan).await;
     assert!(matches!(gone, Err(StoreError::UnknownTable { .. })), "{gone:?}");
+    // So are the types of its lists: their names are free.
+    admin::run(&server, &[&format!("CREATE TYPE {}.items_g1_items (mine int)", options.keyspace)]).await;
     // What is not ours stays.
     admin::run(&server, &[&format!("INSERT INTO {}.notes_g1 (id) VALUES (1)", options.keyspace)]).await;
 }
@@ -87,6 +92,23 @@ async fn a_table_with_other_keys_or_types_is_refused_and_named() {
         };
         assert!(what.contains(column) && what.contains("new generation"), "{what}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_another_build_is_refused_before_anything_is_read() {
+    let Some(server) = Server::shared("a_table_of_another_build_is_refused_before_anything_is_read").await
+    else {
+        return;
+    };
+    static RENUMBERED: TableSchema = TableSchema { number: 99, ..ENTITY };
+    let options = server.fresh_options();
+    let store = CqlStore::connect(options.clone()).await.expect("a store");
+    store.create_tables(GENERATION, &[&ENTITY]).await.expect("create");
+    let refused = store.create_tables(GENERATION, &[&RENUMBERED]).await;
+    let Err(StoreError::Refused { table: "entity", what }) = &refused else { panic!("{refused:?}") };
+    assert!(what.contains("another build") && what.contains("rebuilt from the log"), "{what}");
+    let found = CqlStore::inspect(options, GENERATION, &[&RENUMBERED]).await.expect("an inspection");
+    assert!(matches!(found.tables[..], [(_, TableState::Wrong(StoreError::Refused { .. }))]), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
