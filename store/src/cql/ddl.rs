@@ -330,10 +330,9 @@ mod tests {
             TableSchema { name: "things_with_a_name_of_over_forty_eight_characters", ..TABLE };
         static KEY: TableSchema =
             TableSchema { partition_key: &[Column::new("owner", ColumnType::List(FIELDS))], ..TABLE };
-        static SAME_FIELDS: TableSchema = TableSchema {
-            columns: &[Column::new("entries", ColumnType::List(&[FIELDS[0], FIELDS[0]]))],
-            ..TABLE
-        };
+        const SAME: &[Column] = &[FIELDS[0], FIELDS[0]];
+        static SAME_FIELDS: TableSchema =
+            TableSchema { columns: &[Column::new("entries", ColumnType::List(SAME))], ..TABLE };
         for table in [&TWICE, &ALONE, &OWN, &LOUD, &LONG, &KEY, &SAME_FIELDS] {
             let refused = create_table("views", Generation(1), table);
             assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
