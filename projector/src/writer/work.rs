@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tidewheel_engine::Control;
 use tidewheel_store::{StoreError, WriteSet};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
@@ -14,6 +16,8 @@ use crate::load::Views;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Partitions whose chunks are written at once on a store that waits for each stage to be acknowledged.
+const WRITES_AT_ONCE: usize = 16;
 
 struct Partition {
     control: Control,
@@ -150,28 +154,30 @@ impl Worker {
         })
     }
 
-    /// Closes the open chunks and writes them.
+    /// Closes the open chunks and writes them. A store that takes a chunk as one batch gets one after the other; on
+    /// others, where the stages of a chunk are round trips, partitions need not wait for each other.
     async fn write(&mut self) -> Result<(), ProjectorError> {
         let Some(opened) = self.opened.take() else { return Ok(()) };
         self.records = 0;
-        for partition in &mut self.partitions {
-            let (Some(chunk), Some(live)) = (partition.chunk.take(), &mut partition.live) else { continue };
-            if chunk.records() == 0 {
-                continue;
+        let Self { views, partitions, options, meters, stopping, .. } = self;
+        let most = if options.atomic { 1 } else { WRITES_AT_ONCE };
+        let round = Round { views, options, meters, opened };
+        let mut waiting = partitions.iter_mut();
+        let mut writing = FuturesUnordered::new();
+        let mut written = Ok(());
+        loop {
+            // After a failure nothing new is begun, and what is on its way comes to its end.
+            while written.is_ok() && writing.len() < most {
+                let Some(partition) = waiting.next() else { break };
+                writing.push(round.write(partition, stopping.clone()));
             }
-            let finished = chunk.finish(live, self.options.atomic);
-            let (began, rows) = (Instant::now(), finished.writes.iter().count());
-            write_until_done(&self.views, &finished.writes, &self.meters, &mut self.stopping).await?;
-            self.meters.written(finished.records, rows, began, opened);
-            for row in &finished.parked {
-                self.meters.parked.increment(1);
-                if let Some(on_parked) = &self.options.on_parked {
-                    on_parked(row.run_id, row.parked_at, &row.cause);
-                }
+            match writing.next().await {
+                Some(ended) => written = written.and(ended),
+                None => break,
             }
-            partition.control = finished.checkpoint.control;
-            partition.progress.publish(partition.control.clone());
         }
+        drop(writing);
+        written?;
         self.room.clear();
         Ok(())
     }
@@ -186,6 +192,40 @@ impl Worker {
     }
 }
 
+/// What the writes of a round share.
+struct Round<'a> {
+    views: &'a Views,
+    options: &'a ProjectorOptions,
+    meters: &'a Meters,
+    opened: Instant,
+}
+
+impl Round<'_> {
+    /// Writes the open chunk of a partition, if it has one, and tells how far its views are then.
+    async fn write(
+        &self,
+        partition: &mut Partition,
+        mut stopping: watch::Receiver<bool>,
+    ) -> Result<(), StoreError> {
+        let (Some(chunk), Some(live)) = (partition.chunk.take(), &mut partition.live) else { return Ok(()) };
+        if chunk.records() == 0 {
+            return Ok(());
+        }
+        let finished = chunk.finish(live, self.options.atomic);
+        let (began, rows) = (Instant::now(), finished.writes.iter().count());
+        write_until_done(self.views, &finished.writes, self.meters, &mut stopping).await?;
+        self.meters.written(finished.records, rows, began, self.opened);
+        for row in &finished.parked {
+            self.meters.parked.increment(1);
+            if let Some(on_parked) = &self.options.on_parked {
+                on_parked(row.run_id, row.parked_at, &row.cause);
+            }
+        }
+        partition.control = finished.checkpoint.control;
+        partition.progress.publish(partition.control.clone());
+        Ok(())
+    }
+}
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,

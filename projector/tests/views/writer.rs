@@ -11,6 +11,7 @@ use tidewheel_schemas::{Failure, Payload};
 use tidewheel_store::{
     Generation, MemoryStore, Page, Row, RowKey, Scan, StateStore, StoreError, TableSchema, WriteSet,
 };
+use tokio::sync::Barrier;
 
 use crate::world::{GENERATION, World, all_rows, block_on, contents, memory, name, project, run_id};
 
@@ -81,6 +82,92 @@ fn closing_writes_what_was_submitted_and_a_new_projector_goes_on_there() {
         project(&expected, &world, &[], true).await;
         assert_eq!(contents(&views).await, contents(&expected).await);
     });
+}
+
+/// Writes only when as many writes as told are there at once; the most there were at once.
+struct Together {
+    store: MemoryStore,
+    barrier: Barrier,
+    writing: AtomicUsize,
+    most: AtomicUsize,
+}
+
+#[async_trait]
+impl StateStore for Together {
+    async fn create_tables(
+        &self,
+        generation: Generation,
+        tables: &[&'static TableSchema],
+    ) -> Result<(), StoreError> {
+        self.store.create_tables(generation, tables).await
+    }
+
+    async fn drop_generation(&self, generation: Generation) -> Result<(), StoreError> {
+        self.store.drop_generation(generation).await
+    }
+
+    async fn write(&self, generation: Generation, writes: &WriteSet) -> Result<(), StoreError> {
+        let writing = self.writing.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(writing, Ordering::SeqCst);
+        self.barrier.wait().await;
+        tokio::task::yield_now().await;
+        self.writing.fetch_sub(1, Ordering::SeqCst);
+        self.store.write(generation, writes).await
+    }
+
+    async fn get(
+        &self,
+        generation: Generation,
+        table: &'static TableSchema,
+        key: &RowKey,
+    ) -> Result<Option<Row>, StoreError> {
+        self.store.get(generation, table, key).await
+    }
+
+    async fn scan(
+        &self,
+        generation: Generation,
+        table: &'static TableSchema,
+        scan: &Scan,
+    ) -> Result<Page, StoreError> {
+        self.store.scan(generation, table, scan).await
+    }
+}
+
+#[test]
+fn partitions_are_written_side_by_side_unless_the_store_takes_whole_chunks() {
+    const PARTITIONS: u32 = 3;
+    for (atomic, together) in [(false, PARTITIONS as usize), (true, 1)] {
+        block_on(async {
+            let store = Arc::new(Together {
+                store: MemoryStore::new(),
+                barrier: Barrier::new(together),
+                writing: AtomicUsize::new(0),
+                most: AtomicUsize::new(0),
+            });
+            let views = Views::new(Arc::clone(&store) as Arc<dyn StateStore>, GENERATION);
+            let options = ProjectorOptions {
+                linger: Duration::from_secs(3_600),
+                atomic,
+                ..ProjectorOptions::default()
+            };
+            let projector = Projector::start(views.clone(), PARTITIONS, options).await.unwrap();
+            for partition in 0..PARTITIONS {
+                let world = World::of_partition(partition);
+                let transitions = world.transitions.clone();
+                projector.submit(partition, transitions, world.control()).await.unwrap();
+            }
+            // One who waits for the first closes the chunks of all.
+            projector.wait_applied(0, 1, LONG).await.unwrap();
+            for partition in 0..PARTITIONS {
+                projector.wait_applied(partition, 1, LONG).await.unwrap();
+                let checkpoint = views.checkpoint(partition).await.unwrap().expect("a checkpoint");
+                assert_eq!(checkpoint.control.next_offset, 2);
+            }
+            assert_eq!(store.most.load(Ordering::SeqCst), together);
+            projector.close().await;
+        });
+    }
 }
 
 /// Fails the first writes as told.
