@@ -11,6 +11,9 @@
 //! instead of one for each null. Rows that are never put with other contents ([`Rows`](crate::Rows)) need neither,
 //! when the set names its source.
 //!
+//! Lists. A list is one cell: a frozen list of a user-defined type that is named after table and column, made before the
+//! table, extended as tables are, and dropped after it.
+//!
 //! Stages are acknowledged one after the other; within a stage the writes of a partition go as one batch, which is
 //! one mutation: written as a whole, and seen as a whole. Deletions, and what of them is kept for how long, are the
 //! subject of an ADR.

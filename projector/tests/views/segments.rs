@@ -1,5 +1,6 @@
 //! Histories in segments: however they were cut, whatever overlaps, each entry is read once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -7,9 +8,9 @@ use tidewheel_engine::{Control, HistoryEntry};
 use tidewheel_projector::Views;
 use tidewheel_projector::chunk::{Chunk, Live};
 use tidewheel_projector::views::run_history::{self, GROUP_ENTRIES};
-use tidewheel_schemas::Payload;
-use tidewheel_schemas::event::{RunFailed, RunSignaled};
-use tidewheel_schemas::{Failure, payload::ContentType};
+use tidewheel_schemas::event::{RunCompleted, RunFailed, RunSignaled, StepCompleted};
+use tidewheel_schemas::payload::ContentType;
+use tidewheel_schemas::{Failure, Location, Payload};
 use tidewheel_store::{EmbeddedOptions, EmbeddedStore, Scan, Source, Write, WriteSet};
 
 use crate::world::{GENERATION, World, block_on, memory, name, project, run_id, views};
@@ -36,6 +37,10 @@ fn world(sizes: &[usize]) -> World {
 
 /// The writes of a world in chunks that end at the given lengths, the last one at the end.
 fn chunks(world: &World, lengths: &[usize]) -> Vec<WriteSet> {
+    chunks_of(world, lengths, true)
+}
+
+fn chunks_of(world: &World, lengths: &[usize], atomic: bool) -> Vec<WriteSet> {
     let (mut live, mut control, mut at) = (Live::default(), Control::new(0), 0);
     let mut lengths = lengths.iter();
     let mut sets = Vec::new();
@@ -44,7 +49,7 @@ fn chunks(world: &World, lengths: &[usize]) -> Vec<WriteSet> {
             (at + lengths.next().map_or(usize::MAX - at, |length| *length)).min(world.transitions.len());
         let mut chunk = Chunk::new(control);
         chunk.add(&world.transitions[at..end], &world.controls[end - 1], &live);
-        let finished = chunk.finish(&mut live, true);
+        let finished = chunk.finish(&mut live, atomic);
         control = finished.checkpoint.control;
         sets.push(finished.writes);
         at = end;
@@ -206,5 +211,34 @@ fn an_entry_that_is_refused_ends_the_history_before_it() {
             let expected = world.fold.run(run_id(1)).expect("a run").history.iter().take(4);
             assert!(read.iter().map(|(_, entry)| entry).eq(expected), "{lengths:?}");
         });
+    }
+}
+
+#[test]
+fn a_run_of_three_steps_in_one_chunk_has_one_row_of_history() {
+    let mut world = World::new();
+    world.start(run_id(1), "order", &[], 0);
+    for step in 1..=3 {
+        let (location, output) = (Location::top(step), Payload::json("1"));
+        let completed = StepCompleted { location, name: name("step"), attempt: 1, output };
+        world.engine(run_id(1), 0, false, completed.into());
+    }
+    world.engine(run_id(1), 0, false, RunCompleted { output: Payload::json("2") }.into());
+    let count = |lengths: &[usize], atomic: bool| {
+        let writes = chunks_of(&world, lengths, atomic).into_iter();
+        writes.fold(BTreeMap::<&str, usize>::new(), |mut counts, set| {
+            for write in set.iter() {
+                *counts.entry(write.table.name).or_default() += 1;
+            }
+            counts
+        })
+    };
+    for atomic in [true, false] {
+        let (at_once, live) = (count(&[2], atomic), count(&[2, 1, 1, 1, 1, 1], atomic));
+        assert_eq!((at_once["run_history"], live["run_history"]), (1, 5));
+        // All of the run's rows but those that stand for many runs.
+        let shared = ["index_days", "open_work_buckets", "partition_control"];
+        let own = at_once.iter().filter(|(table, _)| !shared.contains(table)).map(|(_, count)| count);
+        assert_eq!(own.sum::<usize>(), if atomic { 5 } else { 7 });
     }
 }
