@@ -81,7 +81,7 @@ async fn reads_back(
     order: &[prop::sample::Index],
     limit: usize,
 ) -> Result<(), TestCaseError> {
-    let expected: Vec<_> = world.fold.run(run_id(1)).expect("a run").history.iter().cloned().collect();
+    let expected = world.fold.run(run_id(1)).expect("a run").history.to_vec();
     let expected: Vec<_> = (1_u64..).zip(expected).collect();
     let version = expected.len() as u64;
     project(views, world, first, true).await;
