@@ -89,10 +89,8 @@ impl Ingest {
         let (namespace, datacenter) = (asker.namespace, self.0.settings.forwarder.label());
         let run_id = match (&key, &asker.idempotency_key) {
             (Some(key), _) => RunId::keyed(namespace, datacenter, &workflow, key),
-            // A retry must lead to the same run. No key can be this text, since keys hold no control characters.
-            (None, Some(key)) => {
-                RunId::keyed(namespace, datacenter, &workflow, &format!("\0idempotency\0{key}"))
-            }
+            // A retry must lead to the same run.
+            (None, Some(key)) => RunId::idempotent(namespace, datacenter, &workflow, key),
             (None, None) => {
                 let unix_ms = u64::try_from(self.0.producer.now_us() / 1000).unwrap_or(0);
                 let random = self.0.producer.random();

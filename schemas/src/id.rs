@@ -178,7 +178,7 @@ impl RunId {
         Self::labelled(7, bytes, datacenter)
     }
 
-    /// The time in a fresh id, milliseconds since 1970; none in an id that derives from a key.
+    /// The time in a fresh id, milliseconds since 1970; none in an id that derives from a key without a time.
     pub fn fresh_ms(&self) -> Option<u64> {
         let (bytes, is_fresh) = (self.as_bytes(), self.as_uuid().get_version_num() == 7);
         is_fresh.then(|| bytes[..6].iter().fold(0, |time, byte| (time << 8) | u64::from(*byte)))
@@ -192,6 +192,24 @@ impl RunId {
             &[namespace.as_bytes(), &label.to_be_bytes(), workflow.as_bytes(), key.as_bytes()],
         );
         Self::labelled(8, hash, label)
+    }
+
+    /// The id of the run that a request without a key starts; every retry of the request shares it.
+    ///
+    /// An idempotency key that begins with a UUID of version 7 gives the id its time, which makes it a fresh one: readers
+    /// may know without a lookup that there is no such run yet. Others give an id that derives from them as from a key.
+    pub fn idempotent(namespace: &str, datacenter: u16, workflow: &str, idempotency_key: &str) -> Self {
+        let label = datacenter & DATACENTER_LABEL_MAX;
+        let begins = idempotency_key.get(..36).and_then(|text| text.parse::<Self>().ok());
+        let Some(unix_ms) = begins.and_then(|begins| begins.fresh_ms()) else {
+            // No key can be this text, since keys hold no control characters.
+            return Self::keyed(namespace, label, workflow, &format!("\0idempotency\0{idempotency_key}"));
+        };
+        let hash = hash_16(
+            "tidewheel run idempotent v1",
+            &[namespace.as_bytes(), &label.to_be_bytes(), workflow.as_bytes(), idempotency_key.as_bytes()],
+        );
+        Self::fresh(label, unix_ms, std::array::from_fn(|index| hash[index]))
     }
 
     fn labelled(version: u8, mut bytes: [u8; 16], datacenter: u16) -> Self {
@@ -212,5 +230,50 @@ impl RunId {
     pub const fn datacenter(&self) -> u16 {
         let bytes = self.as_bytes();
         (((bytes[6] & 0x0f) as u16) << 8) | bytes[7] as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "018f3a6e-7c1d-7001-8a2b-3c4d5e6f7081";
+
+    #[test]
+    fn a_start_s_id_has_the_time_of_its_idempotency_key_and_no_other_key_shares_it() {
+        let id = RunId::idempotent("default", 5, "order", KEY);
+        assert_eq!(id, RunId::idempotent("default", 5, "order", KEY));
+        assert_eq!((id.fresh_ms(), id.datacenter()), (Some(0x018f_3a6e_7c1d), 5));
+        let line = RunId::idempotent("default", 5, "order", &format!("{KEY}#2"));
+        assert_eq!(line.fresh_ms(), id.fresh_ms());
+        let others = [
+            line,
+            RunId::idempotent("other", 5, "order", KEY),
+            RunId::idempotent("default", 6, "order", KEY),
+            RunId::idempotent("default", 5, "parcel", KEY),
+            RunId::idempotent("default", 5, "order", &KEY.to_uppercase()),
+        ];
+        assert!(others.iter().all(|other| *other != id));
+    }
+
+    #[test]
+    fn an_idempotency_key_without_a_time_gives_an_id_without_one() {
+        let random = KEY.replace("-7001-", "-4001-");
+        for key in ["once", random.as_str(), &KEY[..35], "é18f3a6e-7c1d-7001-8a2b-3c4d5e6f708é"] {
+            let id = RunId::idempotent("default", 5, "order", key);
+            assert_eq!((id.fresh_ms(), id.datacenter()), (None, 5), "{key}");
+            assert_ne!(id, RunId::keyed("default", 5, "order", key));
+        }
+    }
+
+    /// They are in logs, and a retry may come after an upgrade.
+    #[test]
+    fn derived_ids_are_the_same_in_every_build() {
+        let derived = [
+            RunId::keyed("default", 1, "order", "4711"),
+            RunId::idempotent("default", 1, "order", "2f1c"),
+            RunId::idempotent("default", 1, "order", KEY),
+        ];
+        assert_eq!(derived.map(|id| id.to_string()), ["", "", ""]);
     }
 }

@@ -240,7 +240,8 @@ impl Client {
         body: Option<Body>,
         wait: Option<Duration>,
     ) -> Result<T, ClientError> {
-        let key = Uuid::new_v4().to_string();
+        // With a time in it, which spares a start its lookup.
+        let key = Uuid::now_v7().to_string();
         let mut pause = Duration::from_millis(100);
         let mut attempt = 1;
         loop {

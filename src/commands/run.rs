@@ -27,9 +27,9 @@ pub async fn run(command: RunCommand) -> Result<(), Failure> {
     }
 }
 
-/// A key that makes this request's own repetitions the same change.
+/// A key that makes this request's own repetitions the same change. Its time spares a start its lookup.
 fn random_key() -> String {
-    uuid::Uuid::new_v4().to_string()
+    uuid::Uuid::now_v7().to_string()
 }
 
 fn client(at: &NamespaceArguments) -> Result<Client, Failure> {

@@ -1,6 +1,7 @@
 //! The conformance suite: what every backend promises, as functions over a fresh store. They panic on a broken
 //! promise. Promises that need files or processes are tested beside the backend that has them.
 
+mod intercepted;
 mod lists;
 mod order;
 mod paging;
@@ -11,6 +12,7 @@ mod writers;
 
 use std::sync::Arc;
 
+pub use intercepted::Intercepted;
 pub use lists::{fields_appended_to_lists_read_as_null, lists_are_read_back_and_replaced_as_wholes};
 pub use order::{
     a_late_older_write_does_not_bring_a_row_back, a_source_that_goes_back_is_compared_with_what_is_stored,

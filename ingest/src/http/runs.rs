@@ -56,7 +56,8 @@ impl PendingAnswer {
 ///
 /// Answers once the start is durable and judged. With `wait`, answers with the result, or with 202 and the run's
 /// state when the time is up or the run is parked, for it will not end by itself. A retry with the same
-/// `Idempotency-Key`, or another start with the same `key`, answers with the run that exists.
+/// `Idempotency-Key`, or another start with the same `key`, answers with the run that exists. An `Idempotency-Key` that
+/// is a UUID of version 7 is judged quickest.
 ///
 /// A run lives in one datacenter: the one the start names, else its namespace's home. A start for another datacenter
 /// than the one that is asked is forwarded and answered from there. `datacenter_unreachable` says that nothing was

@@ -75,13 +75,18 @@ async fn a_wait_for_a_run_that_is_parked_or_becomes_parked_is_answered_at_once()
 async fn a_retry_with_the_same_idempotency_key_is_the_same_event() {
     let node = Node::start().await;
     let body = r#"{"workflow":"wait"}"#;
-    let first = node.post_with_key(RUNS, "once", body).await;
-    let second = node.post_with_key(RUNS, "once", body).await;
-    let other = node.post_with_key(RUNS, "twice", body).await;
-    assert_eq!((first.status, second.status, other.status), (201, 200, 201));
-    assert_eq!(first.text("run_id"), second.text("run_id"));
-    assert_ne!(first.text("run_id"), other.text("run_id"));
-    let path = format!("{RUNS}/{}/signals", first.text("run_id"));
+    let with_a_time = ["018f3a6e-7c1d-7001-8a2b-3c4d5e6f7081", "018f3a6e-7c1d-7001-8a2b-3c4d5e6f7082"];
+    let mut run_id = String::new();
+    for [key, other_key] in [["once", "twice"], with_a_time] {
+        let first = node.post_with_key(RUNS, key, body).await;
+        let second = node.post_with_key(RUNS, key, body).await;
+        let other = node.post_with_key(RUNS, other_key, body).await;
+        assert_eq!((first.status, second.status, other.status), (201, 200, 201));
+        assert_eq!(first.text("run_id"), second.text("run_id"));
+        assert_ne!(first.text("run_id"), other.text("run_id"));
+        run_id = first.text("run_id");
+    }
+    let path = format!("{RUNS}/{run_id}/signals");
     let outcomes = [
         node.post_with_key(&path, "s", r#"{"name":"go"}"#).await.text("outcome"),
         node.post_with_key(&path, "s", r#"{"name":"go"}"#).await.text("outcome"),

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::FutureExt;
 use tidewheel_projector::{Projector, ProjectorError, ProjectorOptions, Views};
 use tidewheel_schemas::event::RunSignaled;
 use tidewheel_schemas::{Failure, Payload};
-use tidewheel_store::{
-    Generation, MemoryStore, Page, Row, RowKey, Scan, StateStore, StoreError, TableSchema, WriteSet,
-};
+use tidewheel_store::suite::Intercepted;
+use tidewheel_store::{MemoryStore, StoreError};
 use tokio::sync::Barrier;
 
 use crate::world::{GENERATION, World, all_rows, block_on, contents, memory, name, project, run_id};
@@ -84,68 +83,28 @@ fn closing_writes_what_was_submitted_and_a_new_projector_goes_on_there() {
     });
 }
 
-/// Writes only when as many writes as told are there at once; the most there were at once.
-struct Together {
-    store: MemoryStore,
-    barrier: Barrier,
-    writing: AtomicUsize,
-    most: AtomicUsize,
-}
-
-#[async_trait]
-impl StateStore for Together {
-    async fn create_tables(
-        &self,
-        generation: Generation,
-        tables: &[&'static TableSchema],
-    ) -> Result<(), StoreError> {
-        self.store.create_tables(generation, tables).await
-    }
-
-    async fn drop_generation(&self, generation: Generation) -> Result<(), StoreError> {
-        self.store.drop_generation(generation).await
-    }
-
-    async fn write(&self, generation: Generation, writes: &WriteSet) -> Result<(), StoreError> {
-        let writing = self.writing.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(writing, Ordering::SeqCst);
-        self.barrier.wait().await;
-        tokio::task::yield_now().await;
-        self.writing.fetch_sub(1, Ordering::SeqCst);
-        self.store.write(generation, writes).await
-    }
-
-    async fn get(
-        &self,
-        generation: Generation,
-        table: &'static TableSchema,
-        key: &RowKey,
-    ) -> Result<Option<Row>, StoreError> {
-        self.store.get(generation, table, key).await
-    }
-
-    async fn scan(
-        &self,
-        generation: Generation,
-        table: &'static TableSchema,
-        scan: &Scan,
-    ) -> Result<Page, StoreError> {
-        self.store.scan(generation, table, scan).await
-    }
-}
-
 #[test]
 fn partitions_are_written_side_by_side_unless_the_store_takes_whole_chunks() {
     const PARTITIONS: u32 = 3;
     for (atomic, together) in [(false, PARTITIONS as usize), (true, 1)] {
         block_on(async {
-            let store = Arc::new(Together {
-                store: MemoryStore::new(),
-                barrier: Barrier::new(together),
-                writing: AtomicUsize::new(0),
-                most: AtomicUsize::new(0),
+            // Writes go on only when as many as told are there at once.
+            let barrier = Arc::new(Barrier::new(together));
+            let (writing, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let newest = Arc::clone(&most);
+            let store = Intercepted::new(Arc::new(MemoryStore::new()), move |store, generation, writes| {
+                let (barrier, writing, most) =
+                    (Arc::clone(&barrier), Arc::clone(&writing), Arc::clone(&newest));
+                async move {
+                    most.fetch_max(writing.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    barrier.wait().await;
+                    tokio::task::yield_now().await;
+                    writing.fetch_sub(1, Ordering::SeqCst);
+                    store.write(generation, &writes).await
+                }
+                .boxed()
             });
-            let views = Views::new(Arc::clone(&store) as Arc<dyn StateStore>, GENERATION);
+            let views = Views::new(Arc::new(store), GENERATION);
             let options = ProjectorOptions {
                 linger: Duration::from_secs(3_600),
                 atomic,
@@ -164,63 +123,21 @@ fn partitions_are_written_side_by_side_unless_the_store_takes_whole_chunks() {
                 let checkpoint = views.checkpoint(partition).await.unwrap().expect("a checkpoint");
                 assert_eq!(checkpoint.control.next_offset, 2);
             }
-            assert_eq!(store.most.load(Ordering::SeqCst), together);
+            assert_eq!(most.load(Ordering::SeqCst), together);
             projector.close().await;
         });
     }
 }
 
-/// Fails the first writes as told.
-struct Flaky {
-    store: MemoryStore,
-    failures: AtomicUsize,
-    error: StoreError,
-}
-
-#[async_trait]
-impl StateStore for Flaky {
-    async fn create_tables(
-        &self,
-        generation: Generation,
-        tables: &[&'static TableSchema],
-    ) -> Result<(), StoreError> {
-        self.store.create_tables(generation, tables).await
-    }
-
-    async fn drop_generation(&self, generation: Generation) -> Result<(), StoreError> {
-        self.store.drop_generation(generation).await
-    }
-
-    async fn write(&self, generation: Generation, writes: &WriteSet) -> Result<(), StoreError> {
-        let left = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if left.is_ok() {
-            return Err(self.error.clone());
-        }
-        self.store.write(generation, writes).await
-    }
-
-    async fn get(
-        &self,
-        generation: Generation,
-        table: &'static TableSchema,
-        key: &RowKey,
-    ) -> Result<Option<Row>, StoreError> {
-        self.store.get(generation, table, key).await
-    }
-
-    async fn scan(
-        &self,
-        generation: Generation,
-        table: &'static TableSchema,
-        scan: &Scan,
-    ) -> Result<Page, StoreError> {
-        self.store.scan(generation, table, scan).await
-    }
-}
-
+/// Views whose first writes fail.
 fn flaky(failures: usize, error: StoreError) -> Views {
-    let failures = AtomicUsize::new(failures);
-    Views::new(Arc::new(Flaky { store: MemoryStore::new(), failures, error }), GENERATION)
+    let left = AtomicUsize::new(failures);
+    let store = Intercepted::new(Arc::new(MemoryStore::new()), move |store, generation, writes| {
+        let fails = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let error = error.clone();
+        async move { if fails { Err(error) } else { store.write(generation, &writes).await } }.boxed()
+    });
+    Views::new(Arc::new(store), GENERATION)
 }
 
 #[test]

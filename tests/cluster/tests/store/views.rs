@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::FutureExt;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
@@ -14,89 +14,65 @@ use tidewheel_engine::Control;
 use tidewheel_projector::chunk::{Chunk, Live};
 use tidewheel_projector::views::TABLES;
 use tidewheel_projector::{Projector, ProjectorOptions, Views};
+use tidewheel_store::suite::Intercepted;
 use tidewheel_store::{
-    ColumnType, CqlStoreOptions, Generation, Page, Row, RowKey, Scan, StateStore, StoreError, TableSchema,
-    Write, WriteSet,
+    ColumnType, CqlStoreOptions, Generation, Row, SharedStore, StateStore, StoreError, Write, WriteSet,
 };
 use tokio::sync::Notify;
 
 use crate::world::{GENERATION, World, actions, contents, memory, project, run_id};
 
-/// A store whose process ends after some batches: each write is a batch of one partition, or one row elsewhere.
-struct Mortal {
-    store: Arc<dyn StateStore>,
+/// Counts batches down and dies when there are none left: it says so, and comes to no end.
+struct Lives {
     left: AtomicUsize,
-    dead: Arc<Notify>,
+    dead: Notify,
 }
 
-impl Mortal {
-    async fn live(&self) {
+impl Lives {
+    async fn lose_one(&self) {
         let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_err() {
             self.dead.notify_one();
             std::future::pending::<()>().await;
         }
     }
-}
 
-#[async_trait]
-impl StateStore for Mortal {
-    async fn create_tables(
+    /// Writes batch by batch as a process does: each is of one partition, or one row elsewhere.
+    async fn write(
         &self,
+        store: SharedStore,
         generation: Generation,
-        tables: &[&'static TableSchema],
+        writes: WriteSet,
     ) -> Result<(), StoreError> {
-        self.store.create_tables(generation, tables).await
-    }
-
-    async fn drop_generation(&self, generation: Generation) -> Result<(), StoreError> {
-        self.store.drop_generation(generation).await
-    }
-
-    async fn write(&self, generation: Generation, writes: &WriteSet) -> Result<(), StoreError> {
         let source = writes.source;
-        for write in &writes.inserts {
-            self.live().await;
-            let set = WriteSet { source, inserts: vec![write.clone()], ..WriteSet::default() };
-            self.store.write(generation, &set).await?;
+        for write in writes.inserts {
+            self.lose_one().await;
+            let set = WriteSet { source, inserts: vec![write], ..WriteSet::default() };
+            store.write(generation, &set).await?;
         }
         let same = |left: &Write, right: &Write| left.key.partition == right.key.partition;
         for entity in writes.entities.chunk_by(same) {
-            self.live().await;
+            self.lose_one().await;
             let set = WriteSet { source, entities: entity.to_vec(), ..WriteSet::default() };
-            self.store.write(generation, &set).await?;
+            store.write(generation, &set).await?;
         }
-        for write in writes.deletions.iter().chain(&writes.checkpoints) {
-            self.live().await;
-            let set = WriteSet { source, deletions: vec![write.clone()], ..WriteSet::default() };
-            self.store.write(generation, &set).await?;
+        for write in writes.deletions.into_iter().chain(writes.checkpoints) {
+            self.lose_one().await;
+            let set = WriteSet { source, deletions: vec![write], ..WriteSet::default() };
+            store.write(generation, &set).await?;
         }
         Ok(())
-    }
-
-    async fn get(
-        &self,
-        generation: Generation,
-        table: &'static TableSchema,
-        key: &RowKey,
-    ) -> Result<Option<Row>, StoreError> {
-        self.store.get(generation, table, key).await
-    }
-
-    async fn scan(
-        &self,
-        generation: Generation,
-        table: &'static TableSchema,
-        scan: &Scan,
-    ) -> Result<Page, StoreError> {
-        self.store.scan(generation, table, scan).await
     }
 }
 
 /// Projects what is missing of a world and ends after `lives` batches, if not done before; whether it was done.
 async fn live_once(store: &Arc<dyn StateStore>, world: &World, lives: usize) -> bool {
-    let dead = Arc::new(Notify::new());
-    let mortal = Mortal { store: Arc::clone(store), left: AtomicUsize::new(lives), dead: Arc::clone(&dead) };
+    let lives = Arc::new(Lives { left: AtomicUsize::new(lives), dead: Notify::new() });
+    let counted = Arc::clone(&lives);
+    let mortal = Intercepted::new(Arc::clone(store), move |store, generation, writes| {
+        let lives = Arc::clone(&counted);
+        async move { lives.write(store, generation, writes).await }.boxed()
+    });
     let views = Views::new(Arc::new(mortal), GENERATION);
     let options = ProjectorOptions { atomic: false, records_max: 5, ..ProjectorOptions::default() };
     let (projector, worker) = Projector::open(views, 1, options).await.expect("a projector");
@@ -111,7 +87,7 @@ async fn live_once(store: &Arc<dyn StateStore>, world: &World, lives: usize) -> 
     };
     let done = tokio::select! {
         () = work => true,
-        () = dead.notified() => false,
+        () = lives.dead.notified() => false,
     };
     worker.abort();
     done
