@@ -274,6 +274,11 @@ mod tests {
             RunId::idempotent("default", 1, "order", "2f1c"),
             RunId::idempotent("default", 1, "order", KEY),
         ];
-        assert_eq!(derived.map(|id| id.to_string()), ["", "", ""]);
+        let expected = [
+            "9e0868dd-893b-8001-8bba-ab99eda51b7d",
+            "fc12361a-5d09-8001-aff8-6087508431c4",
+            "018f3a6e-7c1d-7001-9bf5-ec458b83d9ac",
+        ];
+        assert_eq!(derived.map(|id| id.to_string()), expected);
     }
 }
