@@ -50,7 +50,8 @@ pub static TABLE: TableSchema = TableSchema {
     partition_key: &[Column::new("run_id", ColumnType::Uuid), Column::new("bucket", ColumnType::Int)],
     clustering_key: &[Column::new("number", ColumnType::Int)],
     static_columns: &[],
-    columns: &[Column::new("entries", ColumnType::List(ENTRY))],
+    // Not `entries`, a word that CQL keeps for itself.
+    columns: &[Column::new("events", ColumnType::List(ENTRY))],
     // A short run is one bucket, and a segment is found without reading more than its neighbours.
     bucket_bits: Some(6),
     rows: Rows::Final,

@@ -166,14 +166,14 @@ def views(asked):
         "SELECT run_id, namespace, workflow, status, version FROM runs_g1 WHERE run_id = %s LIMIT 1", [run_id]
     ).one()
     history = session.execute(
-        "SELECT number, entries FROM run_history_g1 WHERE run_id = %s AND bucket = 0", [run_id]
+        "SELECT number, events FROM run_history_g1 WHERE run_id = %s AND bucket = 0", [run_id]
     )
     # Segments may overlap; what they share is equal.
     history = sorted(
         {
             number: (number, entry.type, plain(entry.payload))
             for segment in history
-            for number, entry in enumerate(segment.entries, segment.number)
+            for number, entry in enumerate(segment.events, segment.number)
         }.values()
     )
     show(

@@ -16,10 +16,12 @@ use tidewheel_projector::views::TABLES;
 use tidewheel_projector::{Projector, ProjectorOptions, Views};
 use tidewheel_store::suite::Intercepted;
 use tidewheel_store::{
-    ColumnType, CqlStoreOptions, Generation, Row, SharedStore, StateStore, StoreError, Write, WriteSet,
+    ColumnType, CqlStore, CqlStoreOptions, Generation, Row, SharedStore, StateStore, StoreError, TableSchema,
+    Write, WriteSet,
 };
 use tokio::sync::Notify;
 
+use crate::admin;
 use crate::world::{GENERATION, World, actions, contents, memory, project, run_id};
 
 /// Counts batches down and dies when there are none left: it says so, and comes to no end.
@@ -147,6 +149,25 @@ async fn old_writes_change_nothing(views: &Views, world: &World) {
         assert_eq!(sorted_rows(views).await, before);
     }
     assert!(views.header(run_id(250)).await.expect("a read").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_names_every_column_of_the_views_without_quotes() {
+    let Some(server) = Server::shared("a_person_names_every_column_of_the_views_without_quotes").await else {
+        return;
+    };
+    let options = server.fresh_options();
+    let store = CqlStore::connect(options.clone()).await.expect("a store");
+    store.create_tables(GENERATION, TABLES).await.expect("create");
+    let select = |table: &&TableSchema| {
+        let columns =
+            [table.partition_key, table.clustering_key, table.static_columns, table.columns].concat();
+        let names: Vec<_> = columns.iter().map(|column| column.name).collect();
+        format!("SELECT {} FROM {}.{}_g1 LIMIT 1", names.join(", "), options.keyspace, table.name)
+    };
+    let statements: Vec<String> = TABLES.iter().map(select).collect();
+    admin::run(&server, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    store.drop_generation(GENERATION).await.expect("drop");
 }
 
 #[test]
