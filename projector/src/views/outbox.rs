@@ -12,7 +12,7 @@ pub static TABLE: TableSchema = TableSchema {
     name: "outbox",
     number: 10,
     partition_key: &[Column::new("log_partition", ColumnType::Int), Column::new("bucket", ColumnType::Int)],
-    clustering_key: &[Column::new("offset", ColumnType::Int), Column::new("index", ColumnType::Int)],
+    clustering_key: &[Column::new("offset", ColumnType::Int), Column::new("entry_index", ColumnType::Int)],
     static_columns: &[],
     columns: &[
         Column::new("sender", ColumnType::Uuid),
