@@ -63,6 +63,20 @@ pub struct Fold {
     unseen: Unseen,
 }
 
+/// Refuses to go on where the log is ahead of this process. Whoever resumes from a checkpoint asks before it does
+/// anything else: it must not even claim what it could not lead.
+///
+/// # Errors
+/// [`FoldError::Newer`].
+pub fn check(control: &Control) -> Result<(), FoldError> {
+    let (fold, known) = (control.fold, registry::fold_newest());
+    if fold <= known {
+        return Ok(());
+    }
+    let Control { partition, next_offset: offset, .. } = *control;
+    Err(FoldError::Newer { partition, offset, fold, known })
+}
+
 impl Fold {
     /// The state before the first record.
     pub fn new(partition: u32) -> Self {
@@ -94,20 +108,6 @@ impl Fold {
     /// The runs in memory.
     pub const fn runs(&self) -> &BTreeMap<RunId, Run> {
         &self.runs
-    }
-
-    /// Refuses to go on where the log is ahead of this process. Whoever resumes from a checkpoint asks before it does
-    /// anything else: it must not even claim what it could not lead.
-    ///
-    /// # Errors
-    /// [`FoldError::Newer`].
-    pub fn check(&self) -> Result<(), FoldError> {
-        let (fold, known) = (self.control.fold, registry::fold_newest());
-        if fold <= known {
-            return Ok(());
-        }
-        let Control { partition, next_offset: offset, .. } = self.control;
-        Err(FoldError::Newer { partition, offset, fold, known })
     }
 
     /// Brings a loaded run into memory, unless it is there already. Rows that are further than this fold are rewound to
@@ -172,7 +172,7 @@ impl Fold {
                 found: record.offset,
             });
         }
-        self.check()?;
+        check(&self.control)?;
         let headers = match &record.headers {
             RecordHeaders::Known(headers) => Some(headers),
             RecordHeaders::Foreign(_) => None,
@@ -190,7 +190,7 @@ impl Fold {
         self.control.next_offset = record.offset + 1;
         self.control.last_event_id = headers.map(|headers| headers.event_id);
         // Not only at the next record: until that one comes nothing may be decided, nor shown, by an older version.
-        self.check()?;
+        check(&self.control)?;
         for change in &applied.outbox {
             match change {
                 OutboxChange::Put(entry) => {

@@ -12,8 +12,8 @@ use crate::verdict::Rejection;
 const REMEMBERED_MIN: usize = 1_000;
 /// ...and for this long in log time, microseconds.
 const REMEMBERED_MIN_US: i64 = 15 * 60 * 1_000_000;
-/// Up to here the ids are looked through one by one: most runs see a few external events, and a map's node for each of
-/// them was a third of a waiting run's memory.
+/// Up to here the ids are looked through one by one: most runs see a few external events, and the first one in a map
+/// takes a node with room for eleven.
 const SCANNED_MAX: usize = 16;
 
 /// Remembered outcome of an external event.

@@ -9,11 +9,9 @@ use tidewheel_api::{Code, Principal, Problem};
 use tidewheel_engine::{Rejection, Verdict};
 use tidewheel_schemas::event::FoldRaised;
 use tidewheel_schemas::{Author, Entity, Envelope, EventId, Position, encode};
-use tokio::time::timeout_at;
 use utoipa::ToSchema;
 
 use crate::state::Ingest;
-use crate::submit::append_failed;
 
 /// A process that leads or follows partitions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,13 +86,12 @@ impl Raising {
         if before >= to {
             return Ok(RaisedPartition { partition, before, outcome: "in_force", position: None });
         }
-        let shared = &self.ingest.0;
-        self.ingest.position(partition, 0)?;
+        let producer = &self.ingest.0.producer;
         let envelope = Envelope {
-            event_id: EventId::random(shared.producer.random()),
+            event_id: EventId::random(producer.random()),
             entity: Entity::Partition(partition),
             namespace: None,
-            recorded_at_us: shared.producer.now_us(),
+            recorded_at_us: producer.now_us(),
             cause: None,
             traceparent: None,
             author: Author::Ingest { principal: Arc::clone(&principal.0) },
@@ -102,18 +99,14 @@ impl Raising {
         let event = FoldRaised { fold: i32::try_from(to).unwrap_or(i32::MAX) };
         let record = encode(&envelope, &event.into())
             .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
-        let mut waiter = shared.waiting.expect(envelope.event_id);
-        let appended = shared.producer.append(partition, vec![record]).await;
-        let offset = appended.map_err(|error| append_failed(&error))?.first();
-        let outcome = timeout_at(deadline.into(), waiter.at(offset)).await.ok();
-        let outcome = match outcome.map(|outcome| outcome.verdict) {
+        let judged = self.ingest.submit(partition, envelope.event_id, record, deadline, None).await?;
+        let outcome = match judged.outcome.map(|outcome| outcome.verdict) {
             Some(Verdict::Accepted) => "raised",
             // Somebody else was faster.
             Some(Verdict::Rejected(Rejection::Void)) => "in_force",
             Some(Verdict::Rejected(rejection)) => return Err(Problem::rejected(rejection)),
             _ => "pending",
         };
-        let position = Some(self.ingest.position(partition, offset)?);
-        Ok(RaisedPartition { partition, before, outcome, position })
+        Ok(RaisedPartition { partition, before, outcome, position: Some(judged.position) })
     }
 }

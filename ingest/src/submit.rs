@@ -67,22 +67,23 @@ impl Ingest {
         Ok(Prepared { run_id, event_id, partition, record })
     }
 
-    /// Appends one record and waits for the fold's verdict on it until `deadline`.
+    /// Appends one record, of the event `event_id`, and waits for the fold's verdict on it until `deadline`.
     ///
     /// With a `follower` of the run an accepted record is told of once the run has settled, the deadline has passed
     /// or the node stops: its request has nothing to say before, and each time it is woken costs.
     pub(crate) async fn submit(
         &self,
-        prepared: Prepared,
+        partition: u32,
+        event_id: EventId,
+        record: NewRecord,
         deadline: Instant,
         follower: Option<&mut Follower>,
     ) -> Result<Judged, Problem> {
-        let partition = prepared.partition;
         self.position(partition, 0)?;
         let began = Instant::now();
         // Before the append: the verdict may come before the append is known to be durable here.
-        let mut waiter = self.0.waiting.expect(prepared.event_id);
-        let appended = self.0.producer.append(partition, vec![prepared.record]).await;
+        let mut waiter = self.0.waiting.expect(event_id);
+        let appended = self.0.producer.append(partition, vec![record]).await;
         let appended = appended.map_err(|error| {
             self.0.meters.append_failed.increment(1);
             append_failed(&error)

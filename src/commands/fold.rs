@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::args::RaiseArguments;
-use crate::client::Client;
+use crate::client::{Client, random_key};
 use crate::failure::Failure;
 use crate::output::{print, table};
 
@@ -11,8 +11,7 @@ use crate::output::{print, table};
 pub async fn raise(arguments: &RaiseArguments) -> Result<(), Failure> {
     let client = Client::at(&arguments.server)?;
     let body = json!({ "to": arguments.version }).to_string();
-    let key = uuid::Uuid::new_v4().to_string();
-    let answer = client.post("/v1/fold", &[], body, &key).await?;
+    let answer = client.post("/v1/fold", &[], body, &random_key()).await?;
     let said = answer.json()?;
     if arguments.server.json {
         print(&answer.text)?;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::args::{CreateNamespaceArguments, NamespaceCommand, ServerArguments};
-use crate::client::Client;
+use crate::client::{Client, random_key};
 use crate::failure::Failure;
 use crate::output::{cell, print, table};
 
@@ -20,8 +20,8 @@ async fn create(arguments: &CreateNamespaceArguments) -> Result<(), Failure> {
     if let Some(home) = &arguments.home {
         body["home"] = json!(home);
     }
-    let key = uuid::Uuid::new_v4().to_string();
-    let answer = Client::at(&arguments.server)?.post("/v1/namespaces", &[], body.to_string(), &key).await?;
+    let client = Client::at(&arguments.server)?;
+    let answer = client.post("/v1/namespaces", &[], body.to_string(), &random_key()).await?;
     if arguments.server.json {
         return Ok(print(&answer.text)?);
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::args::{
     EndArguments, ListArguments, NamespaceArguments, OneRun, ResultArguments, RunCommand, SignalArguments,
 };
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, random_key};
 use crate::failure::Failure;
 use crate::output::{cell, fields, print, table};
 
@@ -25,11 +25,6 @@ pub async fn run(command: RunCommand) -> Result<(), Failure> {
         RunCommand::Resume(run) => steer(&run, "resume", "{}".to_owned(), &random_key()).await,
         RunCommand::Result(arguments) => result(&arguments).await,
     }
-}
-
-/// A key that makes this request's own repetitions the same change. Its time spares a start its lookup.
-fn random_key() -> String {
-    uuid::Uuid::now_v7().to_string()
 }
 
 fn client(at: &NamespaceArguments) -> Result<Client, Failure> {

@@ -8,7 +8,7 @@ use crate::args::{
     CreateTokenArguments, ListTokensArguments, RevokeTokenArguments, RotateTokenArguments, ServerArguments,
     TokenCommand,
 };
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, random_key};
 use crate::failure::Failure;
 use crate::output::{cell, fields, print, table};
 
@@ -21,10 +21,6 @@ pub async fn run(command: TokenCommand) -> Result<(), Failure> {
         TokenCommand::Revoke(arguments) => revoke(&arguments).await,
         TokenCommand::Bootstrap(arguments) => bootstrap::run(arguments).await,
     }
-}
-
-fn random_key() -> String {
-    uuid::Uuid::new_v4().to_string()
 }
 
 async fn create(arguments: &CreateTokenArguments) -> Result<(), Failure> {

@@ -7,8 +7,8 @@ use axum::Router;
 use futures::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tidewheel_api::{Auth, Namespaces, Waiting};
+use tidewheel_engine::fold;
 use tidewheel_engine::workflow::Workflows;
-use tidewheel_engine::{Control, Fold};
 use tidewheel_ingest::fold::{Members, Raising};
 use tidewheel_ingest::state::VERDICT_TIMEOUT;
 use tidewheel_ingest::{Administration, Forwarder, Ingest, LogProducer, Settings};
@@ -150,7 +150,7 @@ impl Begin {
         let projector = Projector::start(views, config.partitions, options).await.map_err(projecting)?;
         // Before this process joins a group: it would be given partitions that it can only let go of.
         for control in (0..config.partitions).filter_map(|partition| projector.control(partition)) {
-            Fold::resume(Control::clone(&control), []).check().map_err(|error| role("the node", error))?;
+            fold::check(&control).map_err(|error| role("the node", error))?;
         }
         Ok(Opened { wiring: Arc::new(wiring), topic, process, clock, projector })
     }

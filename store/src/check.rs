@@ -44,7 +44,7 @@ impl Write {
                     ),
                 );
             }
-            bytes += bytes_of(value);
+            bytes += value.bytes();
         }
         if bytes > ROW_BYTES_MAX {
             return refuse(
@@ -61,7 +61,15 @@ impl Write {
 impl Value {
     /// Its bytes as they count for [`ROW_BYTES_MAX`]: without what keeps values apart; of a list, those of all items.
     pub fn bytes(&self) -> usize {
-        bytes_of(self)
+        match self {
+            Self::Null => 0,
+            Self::Bool(_) => 1,
+            Self::Int(_) => 8,
+            Self::Text(text) => text.len(),
+            Self::Blob(bytes) => bytes.len(),
+            Self::Uuid(_) => 16,
+            Self::List(items) => items.iter().flatten().map(Self::bytes).sum(),
+        }
     }
 }
 
@@ -81,7 +89,7 @@ pub(crate) fn check_row_key(table: &'static TableSchema, key: &RowKey) -> Result
         None => {}
     }
     let values = key.partition.iter().chain(key.clustering.iter().flatten());
-    let bytes: usize = values.map(bytes_of).sum();
+    let bytes: usize = values.map(Value::bytes).sum();
     if bytes > KEY_BYTES_MAX {
         return refuse(table, format!("the key has {bytes} bytes, the limit is {KEY_BYTES_MAX}"));
     }
@@ -113,7 +121,7 @@ fn check_partition(table: &'static TableSchema, partition: &[Value]) -> Result<(
     check_whole(table, "partition key", partition, table.partition_key)?;
     match partition {
         // CQL has no partition whose key is nothing at all.
-        [only] if bytes_of(only) == 0 => refuse(table, "the partition key is empty".to_owned()),
+        [only] if only.bytes() == 0 => refuse(table, "the partition key is empty".to_owned()),
         _ => Ok(()),
     }
 }
@@ -185,18 +193,5 @@ fn kind_name(value: &Value) -> &'static str {
         Value::Blob(_) => "bytes",
         Value::Uuid(_) => "a UUID",
         Value::List(_) => "a list, or one of other fields",
-    }
-}
-
-/// The bytes of a value without what keeps values apart; of a list, those of all its items.
-pub(crate) fn bytes_of(value: &Value) -> usize {
-    match value {
-        Value::Null => 0,
-        Value::Bool(_) => 1,
-        Value::Int(_) => 8,
-        Value::Text(text) => text.len(),
-        Value::Blob(bytes) => bytes.len(),
-        Value::Uuid(_) => 16,
-        Value::List(items) => items.iter().flatten().map(bytes_of).sum(),
     }
 }

@@ -46,7 +46,7 @@ impl<'a> PageBuilder<'a> {
         }
         self.last_key.clear();
         key::push_row_key(&mut self.last_key, self.table, &row.key);
-        let values: usize = row.columns.iter().map(crate::check::bytes_of).sum();
+        let values: usize = row.columns.iter().map(crate::Value::bytes).sum();
         self.bytes += self.last_key.len() + values;
         self.rows.push(row);
         true

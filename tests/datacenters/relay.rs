@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub enum Way {
     /// Nothing in particular.
     Open,
-    /// Requests arrive; instead of their answer the connection is closed.
+    /// Requests arrive and are answered; once an answer is whole, the connection is closed instead of passing it on.
     LosesAnswers,
     /// Requests do not arrive, and nobody says so.
     Silent,
@@ -117,12 +117,20 @@ async fn pass(client: TcpStream, shared: &Shared) -> std::io::Result<()> {
     };
     let answers = async {
         let mut part = vec![0; 16 * 1024];
+        let mut lost = Vec::new();
         loop {
             let length = from_server.read(&mut part).await?;
-            if length == 0 || is(Way::LosesAnswers) {
+            if length == 0 {
                 return std::io::Result::Ok(());
             }
-            to_client.write_all(&part[..length]).await?;
+            if !is(Way::LosesAnswers) {
+                to_client.write_all(&part[..length]).await?;
+                continue;
+            }
+            lost.extend_from_slice(&part[..length]);
+            if is_whole(&lost) {
+                return Ok(());
+            }
         }
     };
     // An answer ends the connection; the end of the requests alone does not.
@@ -130,4 +138,12 @@ async fn pass(client: TcpStream, shared: &Shared) -> std::io::Result<()> {
         ended = answers => ended,
         ended = async { requests.await?; std::future::pending().await } => ended,
     }
+}
+
+/// Whether an answer is as long as it says. The head of an answer in chunks is sent before the request is carried out:
+/// whoever closed the connection there would stop what the request asks for.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer).to_ascii_lowercase();
+    let Some((head, _)) = text.split_once("\r\n\r\n") else { return false };
+    !head.contains("transfer-encoding: chunked") || text.ends_with("\r\n0\r\n\r\n")
 }

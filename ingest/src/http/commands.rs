@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::command::{Command, EndRun, ResumeRun, SignalRun};
 use crate::state::Ingest;
-use crate::submit::{Asker, refusal};
+use crate::submit::{Asker, Prepared, refusal};
 
 /// Parameters of a command.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -139,9 +139,9 @@ async fn answer(
         idempotency_key: asked.idempotency.0.as_deref().map(Cow::Borrowed),
     };
     let prepared = ingest.prepare(&asker, run_id, command.verb(), &event)?;
-    let event_id = prepared.event_id;
+    let Prepared { event_id, partition, record, .. } = prepared;
     let patience = asked.parameters.timeout.map_or(ingest.0.settings.verdict_timeout, |timeout| timeout.0);
-    let judged = ingest.submit(prepared, Instant::now() + patience, None).await?;
+    let judged = ingest.submit(partition, event_id, record, Instant::now() + patience, None).await?;
     let position = judged.position;
     let Some(outcome) = judged.outcome else {
         let answer = CommandAnswer { run_id, event_id, outcome: "pending", status: None, position };

@@ -21,7 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::forward::Forwarder;
 use crate::start::{Start, StartRun};
 use crate::state::Ingest;
-use crate::submit::{Asker, refusal};
+use crate::submit::{Asker, Prepared, refusal};
 
 /// Parameters of a start.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -108,12 +108,11 @@ pub async fn start(
         traceparent,
         idempotency_key: idempotency_key.as_deref().map(Cow::Borrowed),
     };
-    let prepared = ingest.prepare_start(&asker, request, &body)?;
-    let run_id = prepared.run_id;
+    let Prepared { run_id, event_id, partition, record } = ingest.prepare_start(&asker, request, &body)?;
     let deadline = Instant::now() + parameters.wait.map_or(ingest.0.settings.verdict_timeout, |wait| wait.0);
     // Before the append, so that no end is missed.
     let mut follower = parameters.wait.map(|_| ingest.0.waiting.follow(run_id));
-    let judged = ingest.submit(prepared, deadline, follower.as_mut()).await?;
+    let judged = ingest.submit(partition, event_id, record, deadline, follower.as_mut()).await?;
     let position = judged.position;
     let Some(outcome) = judged.outcome else {
         return Ok(json(StatusCode::ACCEPTED, &PendingAnswer::new(run_id, position)));

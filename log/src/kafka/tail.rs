@@ -374,7 +374,7 @@ impl KafkaTail {
 #[async_trait]
 impl Tail for KafkaTail {
     async fn next(&mut self, records_max: usize) -> Result<Vec<Record>, LogError> {
-        // Growing to thousands step by step costs more than what is made of a record.
+        // Growing to thousands step by step moves each record several times.
         let mut records = Vec::with_capacity(self.taken.min(records_max));
         loop {
             self.take(&mut records, records_max.max(1));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidewheel_engine::HistoryEntry;
 use tidewheel_engine::run::Origin;
 use tidewheel_schemas::{EventId, EventType, RunId};
-use tidewheel_store::{Column, ColumnType, Key, Row, RowKey, Rows, StoreError, TableSchema, Value, Write};
+use tidewheel_store::{Column, ColumnType, Key, Row, Rows, StoreError, TableSchema, Value, Write};
 
 use super::put;
 use crate::columns::{Columns, count, text};
@@ -87,11 +87,6 @@ pub const fn group_start(number: u64) -> u64 {
 /// The clustering key of the segment that begins with entry `number`.
 pub fn clustering_key(number: u64) -> Key {
     vec![count(number)]
-}
-
-/// The key of a run's segment that begins with entry `number`.
-pub fn key(run_id: RunId, number: u64) -> RowKey {
-    RowKey { partition: partition_key(run_id, bucket_of(number)), clustering: Some(clustering_key(number)) }
 }
 
 /// The fields of an entry, in the order of the table.

@@ -226,6 +226,7 @@ impl Round<'_> {
         Ok(())
     }
 }
+
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,

@@ -99,7 +99,8 @@ proptest! {
     fn a_history_entry_reads_back(entry in any_history_entry(), run_id in any_run_id(), number in 1..u64::MAX / 2) {
         let fields = run_history::fields(&entry);
         let write = run_history::write(run_id, number, vec![fields.clone(), fields], 5);
-        prop_assert_eq!(&write.key, &run_history::key(run_id, number));
+        prop_assert_eq!(&write.key.partition, &run_history::partition_key(run_id, run_history::bucket_of(number)));
+        prop_assert_eq!(&write.key.clustering, &Some(run_history::clustering_key(number)));
         let (first, entries) = run_history::split(row(write)).unwrap();
         prop_assert_eq!((first, entries.len()), (number, 2));
         for fields in entries {

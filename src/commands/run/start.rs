@@ -9,9 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{client, json_argument, print_result, print_run, random_key, runs_path};
+use super::{client, json_argument, print_result, print_run, runs_path};
 use crate::args::StartArguments;
-use crate::client::{Client, problem_text};
+use crate::client::{Client, problem_text, random_key};
 use crate::failure::Failure;
 use crate::output::print;
 

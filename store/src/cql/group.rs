@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use super::cells::{BoundWrite, Nulls};
 use super::statement::Statement;
-use crate::check::bytes_of;
 use crate::encoding::key;
 use crate::{Rows, Value, Write};
 
@@ -60,7 +59,7 @@ fn cost(write: &Write) -> usize {
         Value::List(items) => 1 + items.iter().map(|item| 1 + item.len()).sum::<usize>(),
         _ => 1,
     };
-    2 * STATEMENT_BYTES + values.map(|value| CELL_BYTES * cells(value) + bytes_of(value)).sum::<usize>()
+    2 * STATEMENT_BYTES + values.map(|value| CELL_BYTES * cells(value) + value.bytes()).sum::<usize>()
 }
 
 /// Groups the writes of a stage. `whole` keeps all of a partition in one batch as far as a batch may go; its static

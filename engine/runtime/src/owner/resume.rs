@@ -1,6 +1,6 @@
 //! Resuming: the fold at the checkpoint, after checking that the log is the one the views were built from.
 
-use tidewheel_engine::Fold;
+use tidewheel_engine::fold::{self, Fold};
 use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{RecordHeaders, TopicPartition};
 
@@ -37,7 +37,6 @@ pub(super) async fn fold(options: &OwnerOptions, place: &TopicPartition) -> Resu
             });
         }
     }
-    let fold = Fold::resume(resume.control, resume.outbox);
-    fold.check()?;
-    Ok(fold)
+    fold::check(&resume.control)?;
+    Ok(Fold::resume(resume.control, resume.outbox))
 }
