@@ -92,6 +92,15 @@ codes! {
     TokenNotFound = "token_not_found", NOT_FOUND, "There is no such token";
     TokenRevoked = "token_revoked", CONFLICT, "The token was revoked";
     VersionConflict = "version_conflict", CONFLICT, "It was changed meanwhile";
+    ReplayNotFound = "replay_not_found", NOT_FOUND, "There is no such replay";
+    ReplayEnded = "replay_ended", CONFLICT, "The replay has ended";
+    ReplayRunning = "replay_running", CONFLICT, "A replay is running";
+    GenerationNotFound = "generation_not_found", NOT_FOUND, "There is no such generation";
+    GenerationActive = "generation_active", CONFLICT, "The generation is active";
+    TooManyGenerations = "too_many_generations", CONFLICT, "There are too many generations";
+    TooManyMendings = "too_many_mendings", CONFLICT, "It was mended too often";
+    NotReadyToActivate = "not_ready_to_activate", CONFLICT, "The generation is not ready to be read";
+    NothingToReplay = "nothing_to_replay", UNPROCESSABLE_ENTITY, "The scope holds nothing";
     TokenMissing = "token_missing", UNAUTHORIZED, "An access token is needed";
     TokenRefused = "token_refused", UNAUTHORIZED, "The access token is not valid";
     Forbidden = "forbidden", FORBIDDEN, "The access token does not allow this";
@@ -121,6 +130,13 @@ impl Code {
             Rejection::TokenNotFound => Self::TokenNotFound,
             Rejection::TokenRevoked => Self::TokenRevoked,
             Rejection::VersionConflict => Self::VersionConflict,
+            Rejection::ReplayNotFound => Self::ReplayNotFound,
+            Rejection::ReplayEnded => Self::ReplayEnded,
+            Rejection::ReplayRunning => Self::ReplayRunning,
+            Rejection::GenerationNotFound => Self::GenerationNotFound,
+            Rejection::GenerationActive => Self::GenerationActive,
+            Rejection::TooManyGenerations => Self::TooManyGenerations,
+            Rejection::TooManyMendings => Self::TooManyMendings,
         }
     }
 }

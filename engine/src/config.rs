@@ -1,10 +1,12 @@
-//! The fold of `{prefix}.config.changes`: namespaces and access tokens. Nobody owns that topic, so records of an engine
+//! The fold of `{prefix}.config.changes`: namespaces, access tokens and the views of each
+//! datacenter. Nobody owns that topic, so records of an engine
 //! are refused, and there is nothing to decide. What the fold of workflows does is in `fold`.
 
 mod judged;
 mod namespace;
 mod snapshot;
 mod token;
+pub mod views;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use tidewheel_schemas::{
 pub use self::namespace::NamespaceState;
 pub use self::snapshot::{Applied, ConfigSnapshot};
 pub use self::token::{PreviousSecret, TokenState};
+pub use self::views::ViewsState;
 use crate::control::Control;
 use crate::run::apply::Place;
 use crate::verdict::{Rejection, Verdict};
@@ -61,6 +64,8 @@ pub enum ConfigEntity {
     Namespace(Arc<NamespaceState>),
     /// An access token.
     Token(Arc<TokenState>),
+    /// The views of a datacenter.
+    Views(Arc<ViewsState>),
 }
 
 /// What the fold made of one record. Every record yields exactly one, in offset order.
@@ -84,12 +89,18 @@ pub struct ConfigFold {
     control: Control,
     namespaces: BTreeMap<Name, Arc<NamespaceState>>,
     tokens: BTreeMap<TokenId, Arc<TokenState>>,
+    views: BTreeMap<Name, Arc<ViewsState>>,
 }
 
 impl ConfigFold {
     /// The state before the first record.
     pub fn new(partition: u32) -> Self {
-        Self { control: Control::new(partition), namespaces: BTreeMap::new(), tokens: BTreeMap::new() }
+        Self {
+            control: Control::new(partition),
+            namespaces: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            views: BTreeMap::new(),
+        }
     }
 
     /// The control state. Its log time is the largest `recorded_at` of an accepted record: there are no claims here.
@@ -105,6 +116,11 @@ impl ConfigFold {
     /// The tokens that were created, revoked ones among them.
     pub const fn tokens(&self) -> &BTreeMap<TokenId, Arc<TokenState>> {
         &self.tokens
+    }
+
+    /// The views of the datacenters of which a record speaks.
+    pub const fn views(&self) -> &BTreeMap<Name, Arc<ViewsState>> {
+        &self.views
     }
 
     /// Folds the next record.
@@ -138,6 +154,7 @@ impl ConfigFold {
         match entity {
             Entity::Namespace(name) => self.namespaces.get(name).cloned().map(ConfigEntity::Namespace),
             Entity::Token(token_id) => self.tokens.get(token_id).cloned().map(ConfigEntity::Token),
+            Entity::Views(datacenter) => self.views.get(datacenter).cloned().map(ConfigEntity::Views),
             Entity::Partition(_) | Entity::Run(_) => None,
         }
     }
@@ -178,7 +195,7 @@ impl ConfigFold {
         }
         let is_here = match &headers.entity {
             Entity::Partition(number) => *number == self.control.partition,
-            Entity::Namespace(_) | Entity::Token(_) => {
+            Entity::Namespace(_) | Entity::Token(_) | Entity::Views(_) => {
                 record.key == headers.entity.routing_key()
                     && partition_for(&record.key, log.partitions) == self.control.partition
             }
@@ -212,6 +229,11 @@ impl ConfigFold {
                 }
                 (None, _) => Verdict::Rejected(Rejection::TokenNotFound),
             },
+            (Entity::Views(datacenter), event) => {
+                let initial = || Arc::new(ViewsState::initial(datacenter.clone()));
+                let views = self.views.entry(datacenter.clone()).or_insert_with(initial);
+                Arc::make_mut(views).apply(place, envelope, event)
+            }
             // The codec lets no event through that is about something else.
             (Entity::Partition(_) | Entity::Namespace(_) | Entity::Run(_), _) => {
                 Verdict::Rejected(Rejection::Undecodable)

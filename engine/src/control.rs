@@ -57,9 +57,20 @@ fn may_write(event_type: EventType, author: &Author) -> bool {
         T::FoldRaised | T::RunStarted | T::RunCancelRequested | T::RunTerminated | T::RunResumed => {
             matches!(author, Author::Ingest { .. })
         }
-        T::NamespaceCreated | T::TokenCreated | T::TokenRotated | T::TokenRevoked => {
-            matches!(author, Author::Ingest { .. })
-        }
+        T::NamespaceCreated
+        | T::TokenCreated
+        | T::TokenRotated
+        | T::TokenRevoked
+        | T::ReplayStarted
+        | T::ReplayPaused
+        | T::ReplayResumed
+        | T::ReplayRateChanged
+        | T::ReplayCancelled
+        | T::ReplayProgressed
+        | T::ReplayFinished
+        | T::GenerationActivated
+        | T::GenerationDropped
+        | T::ViewsMended => matches!(author, Author::Ingest { .. }),
         T::RunSignaled => author.is_external(),
         T::OutboxTrimmed
         | T::StepCompleted

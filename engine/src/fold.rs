@@ -240,7 +240,7 @@ impl Fold {
                 self.control_event(record.offset, &envelope, &event)
             }
             (Entity::Partition(_), Err(_)) => Applied::nothing(Verdict::Rejected(Rejection::Undecodable)),
-            (Entity::Namespace(_) | Entity::Token(_), _) => {
+            (Entity::Namespace(_) | Entity::Token(_) | Entity::Views(_), _) => {
                 Applied::nothing(Verdict::Rejected(Rejection::NotInFold))
             }
             (Entity::Run(run_id), Ok((envelope, event))) => self.run_event(*run_id, place, &envelope, event),
@@ -260,9 +260,11 @@ impl Fold {
         if self.control.log.is_none() {
             return match headers.entity {
                 Entity::Partition(number) if number == self.control.partition => Ok(()),
-                Entity::Partition(_) | Entity::Run(_) | Entity::Namespace(_) | Entity::Token(_) => {
-                    Err(Rejection::Void)
-                }
+                Entity::Partition(_)
+                | Entity::Run(_)
+                | Entity::Namespace(_)
+                | Entity::Token(_)
+                | Entity::Views(_) => Err(Rejection::Void),
             };
         }
         if !registry::allowed(self.control.fold, headers.event_type, headers.schema_id) {
@@ -272,7 +274,7 @@ impl Fold {
             Entity::Partition(number) => *number == self.control.partition,
             Entity::Run(run_id) => self.lies_here(record, *run_id),
             // What is configured has a topic of its own.
-            Entity::Namespace(_) | Entity::Token(_) => false,
+            Entity::Namespace(_) | Entity::Token(_) | Entity::Views(_) => false,
         };
         if here || mutation::is(Mutation::PartitionUnchecked) {
             Ok(())

@@ -41,6 +41,20 @@ pub enum Rejection {
     TokenRevoked,
     /// The version the change was decided on is not the one in force.
     VersionConflict,
+    /// There is no such replay.
+    ReplayNotFound,
+    /// The replay has ended.
+    ReplayEnded,
+    /// A replay runs that has to end first.
+    ReplayRunning,
+    /// There is no such generation of the views.
+    GenerationNotFound,
+    /// The generation is the one that is read.
+    GenerationActive,
+    /// There are as many generations as there may be.
+    TooManyGenerations,
+    /// Rows of the generation were mended in place as often as they can be.
+    TooManyMendings,
 }
 
 impl Rejection {
@@ -64,6 +78,13 @@ impl Rejection {
         Self::TokenNotFound,
         Self::TokenRevoked,
         Self::VersionConflict,
+        Self::ReplayNotFound,
+        Self::ReplayEnded,
+        Self::ReplayRunning,
+        Self::GenerationNotFound,
+        Self::GenerationActive,
+        Self::TooManyGenerations,
+        Self::TooManyMendings,
     ];
 
     /// The stable code, as in the `rejections` view and problem details.
@@ -87,6 +108,13 @@ impl Rejection {
             Self::TokenNotFound => "token_not_found",
             Self::TokenRevoked => "token_revoked",
             Self::VersionConflict => "version_conflict",
+            Self::ReplayNotFound => "replay_not_found",
+            Self::ReplayEnded => "replay_ended",
+            Self::ReplayRunning => "replay_running",
+            Self::GenerationNotFound => "generation_not_found",
+            Self::GenerationActive => "generation_active",
+            Self::TooManyGenerations => "too_many_generations",
+            Self::TooManyMendings => "too_many_mendings",
         }
     }
 
@@ -117,6 +145,15 @@ impl fmt::Display for Rejection {
             Self::TokenNotFound => "there is no such token",
             Self::TokenRevoked => "the token was revoked, which is for ever; create another",
             Self::VersionConflict => "it was changed meanwhile; read it again and decide afresh",
+            Self::ReplayNotFound => "there is no such replay",
+            Self::ReplayEnded => "the replay has ended",
+            Self::ReplayRunning => "a replay is running; wait for it or cancel it",
+            Self::GenerationNotFound => "there is no such generation of the views",
+            Self::GenerationActive => "the generation is the one that is read",
+            Self::TooManyGenerations => "there are two generations of the views already; drop one first",
+            Self::TooManyMendings => {
+                "rows of this generation were mended in place seven times, which is the limit; rebuild the views"
+            }
         })
     }
 }

@@ -45,6 +45,19 @@ fn write(schema_id: u32, event_type: EventType, full: bool, fixture: &Fixture) -
     Ok(())
 }
 
+fn scope(at_us: i64) -> ReplayScope {
+    ReplayScope {
+        partitions: vec![0, 3],
+        runs: vec![RunId::from_bytes(std::array::from_fn(|index| index as u8))],
+        namespaces: vec![name("billing")],
+        event_types: vec!["step-failed".to_owned()],
+        from_offset: Some(10),
+        until_offset: Some(9_000_000_000),
+        from_us: Some(at_us),
+        until_us: Some(at_us + 1),
+    }
+}
+
 fn config_envelope(event: &ConfigEvent, full: bool) -> Envelope {
     let event_type = event.event_type();
     let mut envelope = envelope(event_type, full);
@@ -54,6 +67,7 @@ fn config_envelope(event: &ConfigEvent, full: bool) -> Envelope {
         ConfigEvent::TokenCreated(_) | ConfigEvent::TokenRotated(_) | ConfigEvent::TokenRevoked(_) => {
             Entity::Token(TokenId::random([event_type as u8; 16]))
         }
+        _ => Entity::Views(name("east")),
     };
     envelope
 }
@@ -75,6 +89,25 @@ fn config_events(full: bool) -> Vec<ConfigEvent> {
         .into(),
         TokenRotated { hash: hash(1), previous_until_us: due_us, expected_version: full.then_some(3) }.into(),
         TokenRevoked { reason: if full { "it was in a log file" } else { "" }.to_owned() }.into(),
+        ReplayStarted {
+            replay: 1,
+            kind: if full { "backfill" } else { "rebuild" }.to_owned(),
+            generation: 2,
+            scope: if full { scope(due_us) } else { ReplayScope::default() },
+            ends: if full { vec![9_000_000_000, 0, 17] } else { Vec::new() },
+            records_per_second: full.then_some(20_000),
+            activates: full,
+        }
+        .into(),
+        ReplayPaused { replay: 1 }.into(),
+        ReplayResumed { replay: 1 }.into(),
+        ReplayRateChanged { replay: 1, records_per_second: full.then_some(500) }.into(),
+        ReplayCancelled { replay: 1, reason: if full { "the wrong window" } else { "" }.to_owned() }.into(),
+        ReplayProgressed { replay: 1, partition: 3, done: 4, rows: 5_000_000_000 }.into(),
+        ReplayFinished { replay: 1 }.into(),
+        GenerationActivated { generation: 2, replaces: 1, lag: 12, compared_rows: 5_000_000_000 }.into(),
+        GenerationDropped { generation: 1 }.into(),
+        ViewsMended { generation: 2, number: 7 }.into(),
     ]
 }
 
@@ -125,7 +158,17 @@ fn envelope(event_type: EventType, full: bool) -> Envelope {
         | EventType::NamespaceCreated
         | EventType::TokenCreated
         | EventType::TokenRotated
-        | EventType::TokenRevoked => {
+        | EventType::TokenRevoked
+        | EventType::ReplayStarted
+        | EventType::ReplayPaused
+        | EventType::ReplayResumed
+        | EventType::ReplayRateChanged
+        | EventType::ReplayCancelled
+        | EventType::ReplayProgressed
+        | EventType::ReplayFinished
+        | EventType::GenerationActivated
+        | EventType::GenerationDropped
+        | EventType::ViewsMended => {
             Author::Ingest { principal: if full { "token:billing" } else { "anonymous" }.into() }
         }
         EventType::OutboxTrimmed
@@ -241,6 +284,16 @@ fn event(event_type: EventType, full: bool) -> Event {
         EventType::NamespaceCreated
         | EventType::TokenCreated
         | EventType::TokenRotated
-        | EventType::TokenRevoked => unreachable!("{event_type} is no event of a workflow"),
+        | EventType::TokenRevoked
+        | EventType::ReplayStarted
+        | EventType::ReplayPaused
+        | EventType::ReplayResumed
+        | EventType::ReplayRateChanged
+        | EventType::ReplayCancelled
+        | EventType::ReplayProgressed
+        | EventType::ReplayFinished
+        | EventType::GenerationActivated
+        | EventType::GenerationDropped
+        | EventType::ViewsMended => unreachable!("{event_type} is no event of a workflow"),
     }
 }

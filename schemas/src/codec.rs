@@ -262,7 +262,7 @@ fn write_envelope(envelope: &Envelope, out: &mut Vec<u8>) -> Result<(), Unencoda
     match &envelope.entity {
         Entity::Partition(number) => write_slice(number.to_string().as_bytes(), out),
         Entity::Run(run_id) => write_slice(&run_id.to_text(), out),
-        Entity::Namespace(name) => name.write(out)?,
+        Entity::Namespace(name) | Entity::Views(name) => name.write(out)?,
         Entity::Token(token_id) => write_slice(token_id.to_string().as_bytes(), out),
     }
     envelope.namespace.write(out)?;
@@ -329,7 +329,7 @@ impl<'a> Head<'a> {
         let same_entity = match &headers.entity {
             Entity::Partition(number) => id == number.to_string().as_bytes(),
             Entity::Run(run_id) => id == run_id.to_text(),
-            Entity::Namespace(name) => id == name.as_bytes(),
+            Entity::Namespace(name) | Entity::Views(name) => id == name.as_bytes(),
             Entity::Token(token_id) => id == token_id.to_string().as_bytes(),
         };
         agrees(same_entity, "entity id")?;

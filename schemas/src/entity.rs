@@ -19,6 +19,8 @@ pub enum Entity {
     Namespace(Name),
     /// An access token.
     Token(TokenId),
+    /// The views of a datacenter, by its name.
+    Views(Name),
 }
 
 impl Entity {
@@ -26,7 +28,9 @@ impl Entity {
     /// form; control records carry the partition's text form and are placed by number, not by hash.
     pub fn routing_key(&self) -> Bytes {
         match self {
-            Self::Partition(_) | Self::Namespace(_) | Self::Token(_) => Bytes::from(self.to_string()),
+            Self::Partition(_) | Self::Namespace(_) | Self::Token(_) | Self::Views(_) => {
+                Bytes::from(self.to_string())
+            }
             Self::Run(run_id) => Bytes::copy_from_slice(&run_id.to_text()),
         }
     }
@@ -35,17 +39,18 @@ impl Entity {
     pub const fn run_id(&self) -> Option<RunId> {
         match self {
             Self::Run(run_id) => Some(*run_id),
-            Self::Partition(_) | Self::Namespace(_) | Self::Token(_) => None,
+            Self::Partition(_) | Self::Namespace(_) | Self::Token(_) | Self::Views(_) => None,
         }
     }
 
-    /// The word for the kind: `partition`, `run`, `namespace` or `token`.
+    /// The word for the kind: `partition`, `run`, `namespace`, `token` or `views`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Partition(_) => "partition",
             Self::Run(_) => "run",
             Self::Namespace(_) => "namespace",
             Self::Token(_) => "token",
+            Self::Views(_) => "views",
         }
     }
 }
@@ -57,13 +62,16 @@ impl fmt::Display for Entity {
             Self::Run(run_id) => write!(formatter, "run/{run_id}"),
             Self::Namespace(name) => write!(formatter, "namespace/{name}"),
             Self::Token(token_id) => write!(formatter, "token/{token_id}"),
+            Self::Views(datacenter) => write!(formatter, "views/{datacenter}"),
         }
     }
 }
 
 /// A text that names no entity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` names no entity: expected run/<uuid>, partition/<number>, namespace/<name> or token/<uuid>")]
+#[error(
+    "`{0}` names no entity: expected run/<uuid>, partition/<number>, namespace/<name>, token/<uuid> or views/<datacenter>"
+)]
 pub struct ParseEntityError(String);
 
 impl FromStr for Entity {
@@ -77,6 +85,7 @@ impl FromStr for Entity {
             "partition" => id.parse().map(Self::Partition).map_err(|_| error()),
             "namespace" => Name::new(id).map(Self::Namespace).map_err(|_| error()),
             "token" => id.parse().map(Self::Token).map_err(|_| error()),
+            "views" => Name::new(id).map(Self::Views).map_err(|_| error()),
             _ => Err(error()),
         }
     }

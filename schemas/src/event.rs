@@ -2,6 +2,7 @@
 //! Those of the configuration are in `config`.
 
 mod config;
+mod replay;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,10 @@ use crate::name::Name;
 use crate::payload::{Failure, Payload};
 
 pub use self::config::{ConfigEvent, NamespaceCreated, TokenCreated, TokenRevoked, TokenRotated};
+pub use self::replay::{
+    GenerationActivated, GenerationDropped, ReplayCancelled, ReplayFinished, ReplayPaused, ReplayProgressed,
+    ReplayRateChanged, ReplayResumed, ReplayScope, ReplayStarted, ViewsMended,
+};
 
 /// Everything about an event but what happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +160,26 @@ events! {
         TokenRotated = "token-rotated",
         /// A token is valid no more.
         TokenRevoked = "token-revoked",
+        /// The views of a datacenter begin to be written again.
+        ReplayStarted = "replay-started",
+        /// A replay rests.
+        ReplayPaused = "replay-paused",
+        /// A paused replay goes on.
+        ReplayResumed = "replay-resumed",
+        /// A replay becomes faster or slower.
+        ReplayRateChanged = "replay-rate-changed",
+        /// A replay ends before its time.
+        ReplayCancelled = "replay-cancelled",
+        /// How far a backfill is.
+        ReplayProgressed = "replay-progressed",
+        /// A replay did all it was started for.
+        ReplayFinished = "replay-finished",
+        /// Reads move to another generation of the views.
+        GenerationActivated = "generation-activated",
+        /// A generation of the views goes.
+        GenerationDropped = "generation-dropped",
+        /// Rows of a generation are about to be mended in place.
+        ViewsMended = "views-mended",
     }
 }
 
@@ -171,12 +196,30 @@ impl EventType {
             Entity::Run(_) => !self.is_control() && !self.is_config(),
             Entity::Namespace(_) => matches!(self, Self::NamespaceCreated),
             Entity::Token(_) => matches!(self, Self::TokenCreated | Self::TokenRotated | Self::TokenRevoked),
+            Entity::Views(_) => self.is_about_views(),
         }
     }
 
     /// Whether this is about the configuration: a record of `{prefix}.config.changes` that is no control record.
     pub const fn is_config(self) -> bool {
         matches!(self, Self::NamespaceCreated | Self::TokenCreated | Self::TokenRotated | Self::TokenRevoked)
+            || self.is_about_views()
+    }
+
+    const fn is_about_views(self) -> bool {
+        matches!(
+            self,
+            Self::ReplayStarted
+                | Self::ReplayPaused
+                | Self::ReplayResumed
+                | Self::ReplayRateChanged
+                | Self::ReplayCancelled
+                | Self::ReplayProgressed
+                | Self::ReplayFinished
+                | Self::GenerationActivated
+                | Self::GenerationDropped
+                | Self::ViewsMended
+        )
     }
 }
 

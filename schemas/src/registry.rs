@@ -136,7 +136,17 @@ const fn in_fold_1(event_type: EventType) -> bool {
         EventType::NamespaceCreated
         | EventType::TokenCreated
         | EventType::TokenRotated
-        | EventType::TokenRevoked => false,
+        | EventType::TokenRevoked
+        | EventType::ReplayStarted
+        | EventType::ReplayPaused
+        | EventType::ReplayResumed
+        | EventType::ReplayRateChanged
+        | EventType::ReplayCancelled
+        | EventType::ReplayProgressed
+        | EventType::ReplayFinished
+        | EventType::GenerationActivated
+        | EventType::GenerationDropped
+        | EventType::ViewsMended => false,
     }
 }
 
@@ -156,7 +166,17 @@ const fn in_config_fold_1(event_type: EventType) -> bool {
         | EventType::NamespaceCreated
         | EventType::TokenCreated
         | EventType::TokenRotated
-        | EventType::TokenRevoked => true,
+        | EventType::TokenRevoked
+        | EventType::ReplayStarted
+        | EventType::ReplayPaused
+        | EventType::ReplayResumed
+        | EventType::ReplayRateChanged
+        | EventType::ReplayCancelled
+        | EventType::ReplayProgressed
+        | EventType::ReplayFinished
+        | EventType::GenerationActivated
+        | EventType::GenerationDropped
+        | EventType::ViewsMended => true,
         EventType::PartitionClaimed
         | EventType::OutboxTrimmed
         | EventType::RunStarted

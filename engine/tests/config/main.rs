@@ -1,6 +1,7 @@
 //! The fold of the configuration: what counts, in which order, and that it is total.
 
 mod rules;
+mod views;
 mod world;
 
 use proptest::prelude::*;

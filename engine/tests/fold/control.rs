@@ -1,6 +1,6 @@
 //! Control: claims, sequence, authors, outbox chains, fold version, log identity.
 
-use tidewheel_engine::{Control, Fold, FoldError, Rejection, Verdict};
+use tidewheel_engine::{Control, Fold, FoldError, Rejection, Verdict, fold};
 use tidewheel_schemas::event::{FoldRaised, LogCreated, PartitionClaimed};
 use tidewheel_schemas::partition::partition_for;
 use tidewheel_schemas::{Author, Entity, LogId, NewRecord, Record};
@@ -103,14 +103,14 @@ fn a_fold_version_this_build_does_not_know_stops_the_partition() {
     let event_id = world.id();
     let raised = world.record(event_id, Entity::Partition(0), None, author, &FoldRaised { fold: 2 }.into());
     let record = Record { offset: 3, key: raised.key, headers: raised.headers, value: raised.value };
-    assert_eq!(world.fold.check(), Ok(()));
+    assert_eq!(fold::check(world.fold.control()), Ok(()));
     // At once: nothing is decided by the old version after it.
     let newer = FoldError::Newer { partition: 0, offset: 4, fold: 2, known: 1 };
     assert_eq!(world.fold.apply(&record), Err(newer.clone()));
     let next = Record { offset: 4, ..world.log[2].clone() };
     assert_eq!(world.fold.apply(&next), Err(newer.clone()));
     let resumed = Fold::resume(world.fold.control().clone(), []);
-    assert_eq!(resumed.check(), Err(newer));
+    assert_eq!(fold::check(resumed.control()), Err(newer));
 }
 
 #[test]

@@ -149,7 +149,7 @@ pub async fn create_namespace(
             let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
             json(status, &answer(&namespace, Some(position)))
         }
-        Some((ConfigEntity::Token(_), _)) | None => {
+        Some((ConfigEntity::Token(_) | ConfigEntity::Views(_), _)) | None => {
             let answer = PendingChangeAnswer { entity: pending, status: "pending", position };
             json(StatusCode::ACCEPTED, &answer)
         }

@@ -169,7 +169,7 @@ fn changed(accepted: Accepted, token_id: TokenId, status: StatusCode, secret: Op
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
-        Some((ConfigEntity::Namespace(_), _)) | None => {
+        Some((ConfigEntity::Namespace(_) | ConfigEntity::Views(_), _)) | None => {
             let entity = Entity::Token(token_id).to_string();
             json(StatusCode::ACCEPTED, &PendingChangeAnswer { entity, status: "pending", position })
         }

@@ -35,6 +35,7 @@ fn any_entity() -> impl Strategy<Value = Entity> {
         any::<u32>().prop_map(Entity::Partition),
         any::<[u8; 16]>().prop_map(|id| Entity::Run(RunId::from_bytes(id))),
         any::<[u8; 16]>().prop_map(|id| Entity::Token(TokenId::from_bytes(id))),
+        "[a-z]{1,8}".prop_map(|name| Entity::Views(Name::new(&name).expect("a name"))),
         "[a-zA-Z0-9._-]{1,128}"
             .prop_filter_map("a name", |name| Name::new(&name).ok())
             .prop_map(Entity::Namespace),

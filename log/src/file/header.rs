@@ -16,6 +16,7 @@ const ENTITY_PARTITION: u8 = 1;
 const ENTITY_RUN: u8 = 2;
 const ENTITY_NAMESPACE: u8 = 3;
 const ENTITY_TOKEN: u8 = 4;
+const ENTITY_VIEWS: u8 = 5;
 
 const AUTHOR_INGEST: u8 = 1;
 const AUTHOR_ENGINE: u8 = 2;
@@ -63,6 +64,10 @@ fn put_known(into: &mut Vec<u8>, headers: &Headers) {
         Entity::Token(token_id) => {
             into.push(ENTITY_TOKEN);
             into.extend_from_slice(token_id.as_bytes());
+        }
+        Entity::Views(datacenter) => {
+            into.push(ENTITY_VIEWS);
+            put_bytes(into, datacenter.as_bytes());
         }
     }
     match &headers.author {
@@ -128,6 +133,11 @@ impl From<Malformed> for Unreadable {
     }
 }
 
+/// The name that is an entity's id.
+fn take_name_of(input: &mut Input<'_>) -> Result<Name, Unreadable> {
+    Name::new(input.text("entity")?).map_err(|error| Unreadable(error.to_string()))
+}
+
 fn take_known(input: &mut Input<'_>, texts: &mut LastText) -> Result<Headers, Unreadable> {
     let recorded_at_us = input.i64("recorded_at")?;
     let event_type = input.text("event type")?;
@@ -138,11 +148,9 @@ fn take_known(input: &mut Input<'_>, texts: &mut LastText) -> Result<Headers, Un
     let entity = match input.byte("entity")? {
         ENTITY_PARTITION => Entity::Partition(input.varint_u32("entity")?),
         ENTITY_RUN => Entity::Run(RunId::from_bytes(input.array("entity")?)),
-        ENTITY_NAMESPACE => {
-            let name = Name::new(input.text("entity")?);
-            Entity::Namespace(name.map_err(|error| Unreadable(error.to_string()))?)
-        }
+        ENTITY_NAMESPACE => Entity::Namespace(take_name_of(input)?),
         ENTITY_TOKEN => Entity::Token(TokenId::from_bytes(input.array("entity")?)),
+        ENTITY_VIEWS => Entity::Views(take_name_of(input)?),
         kind => return Err(Unreadable(format!("unknown entity kind {kind}"))),
     };
     let author = match input.byte("author")? {

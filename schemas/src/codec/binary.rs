@@ -203,6 +203,21 @@ impl Wire for i32 {
     }
 }
 
+impl Wire for bool {
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {
+        out.push(u8::from(*self));
+        Ok(())
+    }
+
+    fn read(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        input.boolean()
+    }
+
+    fn size_hint(&self) -> usize {
+        1
+    }
+}
+
 impl Wire for String {
     fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {
         write_slice(self.as_bytes(), out);

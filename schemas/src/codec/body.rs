@@ -80,8 +80,22 @@ records! {
         TokenCreated { name, hash, roles, namespaces }
         TokenRotated { hash, previous_until_us, expected_version }
         TokenRevoked { reason }
+        ReplayStarted { replay, kind, generation, scope, ends, records_per_second, activates }
+        ReplayPaused { replay }
+        ReplayResumed { replay }
+        ReplayRateChanged { replay, records_per_second }
+        ReplayCancelled { replay, reason }
+        ReplayProgressed { replay, partition, done, rows }
+        ReplayFinished { replay }
+        GenerationActivated { generation, replaces, lag, compared_rows }
+        GenerationDropped { generation }
+        ViewsMended { generation, number }
     }
 }
+
+records!(wire ReplayScope {
+    partitions, runs, namespaces, event_types, from_offset, until_offset, from_us, until_us
+});
 
 impl ConfigEvent {
     pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<(), Unencodable> {
@@ -94,6 +108,16 @@ impl ConfigEvent {
             Self::TokenCreated(event) => event.write(out),
             Self::TokenRotated(event) => event.write(out),
             Self::TokenRevoked(event) => event.write(out),
+            Self::ReplayStarted(event) => event.write(out),
+            Self::ReplayPaused(event) => event.write(out),
+            Self::ReplayResumed(event) => event.write(out),
+            Self::ReplayRateChanged(event) => event.write(out),
+            Self::ReplayCancelled(event) => event.write(out),
+            Self::ReplayProgressed(event) => event.write(out),
+            Self::ReplayFinished(event) => event.write(out),
+            Self::GenerationActivated(event) => event.write(out),
+            Self::GenerationDropped(event) => event.write(out),
+            Self::ViewsMended(event) => event.write(out),
         }
     }
 
@@ -105,6 +129,16 @@ impl ConfigEvent {
             EventType::TokenCreated => Self::TokenCreated(Wire::read(input)?),
             EventType::TokenRotated => Self::TokenRotated(Wire::read(input)?),
             EventType::TokenRevoked => Self::TokenRevoked(Wire::read(input)?),
+            EventType::ReplayStarted => Self::ReplayStarted(Wire::read(input)?),
+            EventType::ReplayPaused => Self::ReplayPaused(Wire::read(input)?),
+            EventType::ReplayResumed => Self::ReplayResumed(Wire::read(input)?),
+            EventType::ReplayRateChanged => Self::ReplayRateChanged(Wire::read(input)?),
+            EventType::ReplayCancelled => Self::ReplayCancelled(Wire::read(input)?),
+            EventType::ReplayProgressed => Self::ReplayProgressed(Wire::read(input)?),
+            EventType::ReplayFinished => Self::ReplayFinished(Wire::read(input)?),
+            EventType::GenerationActivated => Self::GenerationActivated(Wire::read(input)?),
+            EventType::GenerationDropped => Self::GenerationDropped(Wire::read(input)?),
+            EventType::ViewsMended => Self::ViewsMended(Wire::read(input)?),
             EventType::PartitionClaimed
             | EventType::OutboxTrimmed
             | EventType::RunStarted

@@ -95,7 +95,7 @@ fn entity_id(entity: &Entity) -> String {
     match entity {
         Entity::Partition(number) => number.to_string(),
         Entity::Run(run_id) => run_id.to_string(),
-        Entity::Namespace(name) => name.to_string(),
+        Entity::Namespace(name) | Entity::Views(name) => name.to_string(),
         Entity::Token(token_id) => token_id.to_string(),
     }
 }

@@ -1,8 +1,13 @@
-//! The events of `{prefix}.config.changes`: namespaces and access tokens. Control records are shared with workflows.
+//! The events of `{prefix}.config.changes`: namespaces, access tokens and the views of each datacenter. Control records
+//! are shared with workflows.
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventType, FoldRaised, LogCreated};
+use super::{
+    EventType, FoldRaised, GenerationActivated, GenerationDropped, LogCreated, ReplayCancelled,
+    ReplayFinished, ReplayPaused, ReplayProgressed, ReplayRateChanged, ReplayResumed, ReplayStarted,
+    ViewsMended,
+};
 use crate::name::Name;
 use crate::token::TokenHash;
 
@@ -43,6 +48,26 @@ config_events! {
     TokenRotated,
     /// A token is valid no more.
     TokenRevoked,
+    /// The views of a datacenter begin to be written again.
+    ReplayStarted,
+    /// A replay rests.
+    ReplayPaused,
+    /// A paused replay goes on.
+    ReplayResumed,
+    /// A replay becomes faster or slower.
+    ReplayRateChanged,
+    /// A replay ends before its time.
+    ReplayCancelled,
+    /// How far a backfill is.
+    ReplayProgressed,
+    /// A replay did all it was started for.
+    ReplayFinished,
+    /// Reads move to another generation of the views.
+    GenerationActivated,
+    /// A generation of the views goes.
+    GenerationDropped,
+    /// Rows of a generation are about to be mended in place.
+    ViewsMended,
 }
 
 /// A namespace begins to exist; its name is the entity's id. External.

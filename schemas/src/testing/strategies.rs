@@ -70,6 +70,7 @@ pub fn any_entity() -> impl Strategy<Value = Entity> {
         any_run_id().prop_map(Entity::Run),
         any_name().prop_map(Entity::Namespace),
         any_token_id().prop_map(Entity::Token),
+        any_name().prop_map(Entity::Views),
     ]
 }
 
@@ -175,7 +176,17 @@ pub fn any_event_of(event_type: EventType) -> BoxedStrategy<Event> {
         EventType::NamespaceCreated
         | EventType::TokenCreated
         | EventType::TokenRotated
-        | EventType::TokenRevoked => panic!("{event_type} is no event of a workflow"),
+        | EventType::TokenRevoked
+        | EventType::ReplayStarted
+        | EventType::ReplayPaused
+        | EventType::ReplayResumed
+        | EventType::ReplayRateChanged
+        | EventType::ReplayCancelled
+        | EventType::ReplayProgressed
+        | EventType::ReplayFinished
+        | EventType::GenerationActivated
+        | EventType::GenerationDropped
+        | EventType::ViewsMended => panic!("{event_type} is no event of a workflow"),
     }
 }
 
@@ -196,7 +207,55 @@ pub fn any_config_event() -> impl Strategy<Value = ConfigEvent> {
             }
         ),
         ".{0,30}".prop_map(|reason| TokenRevoked { reason }.into()),
+        any_views_event(),
     ]
+}
+
+/// Any event about views.
+fn any_views_event() -> impl Strategy<Value = ConfigEvent> {
+    let started =
+        (any::<(i32, i32, bool)>(), ".{0,12}", any_scope(), vec(any::<i64>(), 0..5), of(any::<i64>()));
+    prop_oneof![
+        started.prop_map(|((replay, generation, activates), kind, scope, ends, records_per_second)| {
+            ReplayStarted { replay, kind, generation, scope, ends, records_per_second, activates }.into()
+        }),
+        any::<i32>().prop_map(|replay| ReplayPaused { replay }.into()),
+        any::<i32>().prop_map(|replay| ReplayResumed { replay }.into()),
+        (any::<i32>(), of(any::<i64>())).prop_map(|(replay, records_per_second)| {
+            ReplayRateChanged { replay, records_per_second }.into()
+        }),
+        (any::<i32>(), ".{0,30}").prop_map(|(replay, reason)| ReplayCancelled { replay, reason }.into()),
+        any::<(i32, i32, i64, i64)>().prop_map(|(replay, partition, done, rows)| {
+            ReplayProgressed { replay, partition, done, rows }.into()
+        }),
+        any::<i32>().prop_map(|replay| ReplayFinished { replay }.into()),
+        any::<(i32, i32, i64, i64)>().prop_map(|(generation, replaces, lag, compared_rows)| {
+            GenerationActivated { generation, replaces, lag, compared_rows }.into()
+        }),
+        any::<i32>().prop_map(|generation| GenerationDropped { generation }.into()),
+        any::<(i32, i32)>().prop_map(|(generation, number)| ViewsMended { generation, number }.into()),
+    ]
+}
+
+/// Any scope of a replay.
+fn any_scope() -> impl Strategy<Value = ReplayScope> {
+    let lists =
+        (vec(any::<i32>(), 0..4), vec(any_run_id(), 0..3), vec(any_name(), 0..3), vec(".{0,12}", 0..3));
+    let window = (of(any::<i64>()), of(any::<i64>()), of(any::<i64>()), of(any::<i64>()));
+    (lists, window).prop_map(
+        |((partitions, runs, namespaces, event_types), (from_offset, until_offset, from_us, until_us))| {
+            ReplayScope {
+                partitions,
+                runs,
+                namespaces,
+                event_types,
+                from_offset,
+                until_offset,
+                from_us,
+                until_us,
+            }
+        },
+    )
 }
 
 /// Any event of the configuration with an envelope that fits it: what `encode_config` accepts.
@@ -209,6 +268,7 @@ pub fn any_config_envelope_and_event() -> impl Strategy<Value = (Envelope, Confi
                 ConfigEvent::TokenCreated(_)
                 | ConfigEvent::TokenRotated(_)
                 | ConfigEvent::TokenRevoked(_) => Entity::Token(token_id),
+                _ => Entity::Views(name),
             };
             (envelope, event)
         },

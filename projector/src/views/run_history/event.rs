@@ -236,7 +236,17 @@ pub(super) fn read(event_type: EventType, columns: &mut Columns) -> Result<Event
         | EventType::NamespaceCreated
         | EventType::TokenCreated
         | EventType::TokenRotated
-        | EventType::TokenRevoked => {
+        | EventType::TokenRevoked
+        | EventType::ReplayStarted
+        | EventType::ReplayPaused
+        | EventType::ReplayResumed
+        | EventType::ReplayRateChanged
+        | EventType::ReplayCancelled
+        | EventType::ReplayProgressed
+        | EventType::ReplayFinished
+        | EventType::GenerationActivated
+        | EventType::GenerationDropped
+        | EventType::ViewsMended => {
             return Err(columns.corrupt("a record of something else lies in a run's history"));
         }
     };
