@@ -5,6 +5,7 @@ mod configuration;
 mod datacenters;
 mod duties;
 mod gate;
+mod generations;
 mod parts;
 mod views;
 mod watch;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidewheel_engine::config::views::FIRST_GENERATION;
 use tidewheel_engine::workflow::Workflows;
 use tidewheel_ingest::datacenters::{DatacentersError, Elsewhere};
 use tidewheel_ingest::server::Limits;
@@ -31,8 +33,8 @@ use crate::{telemetry, wire};
 /// How long a starting node may take until it leads every partition.
 const READY_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The build of the views a node reads and writes.
-pub const GENERATION: Generation = Generation(1);
+/// The generation of the views that a datacenter begins with.
+pub const GENERATION: Generation = Generation(FIRST_GENERATION);
 
 /// A node that cannot start or go on.
 #[derive(Debug, Clone, thiserror::Error)]

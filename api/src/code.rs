@@ -100,6 +100,7 @@ codes! {
     TooManyGenerations = "too_many_generations", CONFLICT, "There are too many generations";
     TooManyMendings = "too_many_mendings", CONFLICT, "It was mended too often";
     NotReadyToActivate = "not_ready_to_activate", CONFLICT, "The generation is not ready to be read";
+    LogTrimmed = "log_trimmed", CONFLICT, "The log lacks what is needed";
     NothingToReplay = "nothing_to_replay", UNPROCESSABLE_ENTITY, "The scope holds nothing";
     TokenMissing = "token_missing", UNAUTHORIZED, "An access token is needed";
     TokenRefused = "token_refused", UNAUTHORIZED, "The access token is not valid";

@@ -86,17 +86,21 @@ impl FromRef<Administration> for Namespaces {
 }
 
 /// Who asks for a change, and under which key.
-pub(crate) struct Asker {
-    pub(crate) principal: Principal,
-    pub(crate) idempotency: Idempotency,
-    pub(crate) traceparent: Traceparent,
+pub struct Asker {
+    /// On whose behalf.
+    pub principal: Principal,
+    /// What makes retries the same change.
+    pub idempotency: Idempotency,
+    /// The trace that the request belongs to.
+    pub traceparent: Traceparent,
 }
 
 /// A change that counts.
-pub(crate) struct Accepted {
-    pub(crate) position: Position,
+pub struct Accepted {
+    /// Where its record lies.
+    pub position: Position,
     /// What it left, and whether it was this very request that did it; `None` if it was not judged in time.
-    pub(crate) judged: Option<(ConfigEntity, bool)>,
+    pub judged: Option<(ConfigEntity, bool)>,
 }
 
 impl Administration {
@@ -124,8 +128,16 @@ impl Administration {
         Err(Problem::new(Code::InvalidField, detail).field("home").known(known))
     }
 
+    /// The datacenter of this node.
+    pub const fn datacenter(&self) -> &Name {
+        &self.datacenter
+    }
+
     /// Appends a change, whose request is `verb` to `entity`, and says what became of it.
-    pub(crate) async fn change(
+    ///
+    /// # Errors
+    /// The problem to answer with: the fold refused it, or it was not appended as far as is known.
+    pub async fn change(
         &self,
         asker: Asker,
         verb: &str,
@@ -158,7 +170,10 @@ impl Administration {
     }
 
     /// The newest snapshot, once it holds `at_least`.
-    pub(crate) async fn read(&self, at_least: Option<Position>) -> Result<Arc<ConfigSnapshot>, Problem> {
+    ///
+    /// # Errors
+    /// The problem to answer with: it is not there yet, or the position is of another log.
+    pub async fn read(&self, at_least: Option<Position>) -> Result<Arc<ConfigSnapshot>, Problem> {
         if let Some(position) = at_least {
             if position.family != TopicFamily::ConfigChanges {
                 let detail =

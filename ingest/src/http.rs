@@ -35,6 +35,7 @@ use crate::state::Ingest;
     tags(
         (name = "runs", description = "Start, read and steer executions of workflows"),
         (name = "administration", description = "Namespaces and access tokens"),
+        (name = "replays", description = "Rebuild the views from the log, and choose which generation of them is read"),
         (name = "schemas", description = "Read-only Schema Registry, for Confluent's clients"),
         (name = "node", description = "Health and metrics"),
     )

@@ -4,10 +4,12 @@
 
 pub mod chunk;
 mod columns;
+pub mod generations;
 pub mod load;
 pub mod query;
 pub mod views;
 pub mod writer;
 
+pub use generations::Generations;
 pub use load::Views;
 pub use writer::{Projector, ProjectorError, ProjectorOptions};

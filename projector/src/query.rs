@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::generations::Generations;
 use crate::load::Views;
 use crate::writer::{Projector, ProjectorError};
 
@@ -46,22 +47,42 @@ pub struct QueryOptions {
 
 /// The state of the reading routes. Cloning is cheap.
 #[derive(Clone)]
-pub struct Reads(Arc<Shared>);
+pub struct Reading(Arc<Shared>);
+
+/// What one request reads: the generation that was the active one when it came, until it is answered.
+#[derive(Clone)]
+pub struct Reads {
+    shared: Arc<Shared>,
+    projector: Projector,
+}
 
 struct Shared {
-    projector: Projector,
+    generations: Generations,
     waiting: Waiting,
     options: QueryOptions,
 }
 
-impl FromRef<Reads> for Namespaces {
-    fn from_ref(reads: &Reads) -> Self {
-        reads.0.options.namespaces.clone()
+impl FromRef<Reading> for Namespaces {
+    fn from_ref(reading: &Reading) -> Self {
+        reading.0.options.namespaces.clone()
+    }
+}
+
+impl FromRef<Reading> for Reads {
+    fn from_ref(Reading(shared): &Reading) -> Self {
+        Self { shared: Arc::clone(shared), projector: shared.generations.active() }
+    }
+}
+
+impl Reading {
+    /// The state of the reading routes over what `generations` hold. `waiting` must be told of every transition.
+    pub fn new(generations: Generations, waiting: Waiting, options: QueryOptions) -> Self {
+        Self(Arc::new(Shared { generations, waiting, options }))
     }
 }
 
 /// Every reading route, described.
-pub fn router(reads: Reads) -> OpenApiRouter {
+pub fn router(reading: Reading) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(list::list_runs))
         .routes(routes!(run::get_run))
@@ -69,35 +90,35 @@ pub fn router(reads: Reads) -> OpenApiRouter {
         .routes(routes!(history::get_history))
         .routes(routes!(events::follow_run))
         .routes(routes!(rejections::list_rejections))
-        .with_state(reads.clone())
-        .merge(status_router(reads))
+        .with_state(reading.clone())
+        .merge(status_router(reading))
 }
 
 /// The route that every process has, whatever its roles: its status. Described.
-pub fn status_router(reads: Reads) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(status::get_status)).with_state(reads)
+pub fn status_router(reading: Reading) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(status::get_status)).with_state(reading)
 }
 
 impl Reads {
-    /// The state of the reading routes over what `projector` writes. `waiting` must be told of every transition.
-    pub fn new(projector: Projector, waiting: Waiting, options: QueryOptions) -> Self {
-        Self(Arc::new(Shared { projector, waiting, options }))
+    /// Reads on in the generation that is the active one now: after a long wait the one before may be gone.
+    fn renewed(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), projector: self.shared.generations.active() }
     }
 
     fn views(&self) -> &Views {
-        self.0.projector.views()
+        self.projector.views()
     }
 
     /// The position of the record at `offset`.
     fn position(&self, partition: u32, offset: i64) -> Result<Position, Problem> {
-        let log = self.0.projector.control(partition).and_then(|control| control.log);
+        let log = self.projector.control(partition).and_then(|control| control.log);
         let log = log.ok_or_else(|| {
             Problem::new(Code::NotReady, "the node has not read its log yet; try again").retry_after_ms(1_000)
         })?;
         Ok(Position {
             log_id: log.log_id,
             family: TopicFamily::WorkflowEvents,
-            datacenter: self.0.options.datacenter,
+            datacenter: self.shared.options.datacenter,
             partition,
             offset,
         })
@@ -108,7 +129,7 @@ impl Reads {
     /// Whoever follows a run calls it after registering: what was told before that, the follower is not told again.
     /// The end of most runs comes through the follower, so the views are not hurried for it.
     async fn catch_up(&self, partition: u32, timeout: Duration) -> Result<(), ProjectorError> {
-        self.0.projector.wait_unhurried(partition, self.0.waiting.published(partition), timeout).await
+        self.projector.wait_unhurried(partition, self.shared.waiting.published(partition), timeout).await
     }
 
     /// Waits until the views hold the record at `at_least`.
@@ -120,19 +141,19 @@ impl Reads {
         let Some(AtLeast(position)) = at_least else { return Ok(()) };
         let foreign =
             |detail: &'static str| Err(Problem::new(Code::ForeignPosition, detail).field("at_least"));
-        let (family, datacenter) = (TopicFamily::WorkflowEvents, self.0.options.datacenter);
+        let (family, datacenter) = (TopicFamily::WorkflowEvents, self.shared.options.datacenter);
         if (position.family, position.datacenter) != (family, datacenter) {
             return foreign(
                 "the position is of a topic that is not projected here; ask a node of its datacenter",
             );
         }
-        let Some(control) = self.0.projector.control(position.partition) else {
+        let Some(control) = self.projector.control(position.partition) else {
             return foreign(
                 "the position is of a partition that the topic does not have; was the log recreated?",
             );
         };
         let timeout = timeout.map_or(READ_TIMEOUT, |timeout| timeout.0);
-        let reached = self.0.projector.wait_applied(position.partition, position.offset, timeout);
+        let reached = self.projector.wait_applied(position.partition, position.offset, timeout);
         if let Some(log) = control.log
             && log.log_id != position.log_id
         {
@@ -142,7 +163,7 @@ impl Reads {
         }
         let reached = reached.await;
         // A log that was not read when we came is known now, whether or not the views got there in time.
-        match self.0.projector.control(position.partition).and_then(|control| control.log) {
+        match self.projector.control(position.partition).and_then(|control| control.log) {
             Some(log) if log.log_id != position.log_id => {
                 foreign("the position is of another log than the one projected here; was the log recreated?")
             }

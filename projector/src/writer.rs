@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tidewheel_engine::{Control, Transition};
 use tidewheel_schemas::RunId;
-use tidewheel_store::StoreError;
+use tidewheel_store::{Generation, StoreError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -100,6 +100,12 @@ struct Shared {
 /// The projector of a node. Cloning shares it; the thread ends after [`Projector::close`] or with the last clone.
 #[derive(Clone)]
 pub struct Projector(Arc<Shared>);
+
+impl std::fmt::Debug for Projector {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Projector").field("generation", &self.generation()).finish_non_exhaustive()
+    }
+}
 
 /// What a partition has when it is opened.
 struct Opened {
@@ -194,6 +200,11 @@ impl Projector {
             stopping,
         }));
         Ok((projector, worker.run(queue)))
+    }
+
+    /// The generation it writes.
+    pub fn generation(&self) -> Generation {
+        self.0.views.generation()
     }
 
     /// The views it writes.

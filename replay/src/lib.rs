@@ -1,7 +1,12 @@
 //! The time machine: what the log says about the views. Judges with the engine's fold and the projector's rows alone.
 
+pub mod http;
+pub mod pace;
 pub mod rebuild;
+pub mod share;
 pub mod verify;
 
-pub use rebuild::{RebuildError, RebuildOptions, Rebuilt, rebuild};
+pub use pace::{Pace, Speed};
+pub use rebuild::{RebuildError, RebuildOptions, Rebuilding, Rebuilt, rebuild};
+pub use share::{Share, ShareError, Standing, Standings};
 pub use verify::{Difference, Kind, Report, VerifyError, Views, verify};

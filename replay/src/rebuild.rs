@@ -1,13 +1,13 @@
-//! Rebuilding: writes the views of a topic into an empty generation from the log alone, with the projector's own
-//! chunks. Live traffic, and moving readers to the new generation, are not its business.
+//! Rebuilding: writes the views of a partition into a generation from the log alone, with the projector's own chunks.
+//! It goes on where the generation stands. Live traffic, and moving readers to the generation, are not its business.
 
-use tidewheel_engine::{Fold, FoldError};
+use tidewheel_engine::{Control, Fold, FoldError, Transition, fold};
 use tidewheel_log::LogError;
 use tidewheel_projector::chunk::{Chunk, Live};
 use tidewheel_projector::load::{self, LoadError};
 use tidewheel_projector::views::TABLES;
 use tidewheel_schemas::{Record, RunId, TopicPartition};
-use tidewheel_store::{Generation, StoreError};
+use tidewheel_store::StoreError;
 
 use crate::verify::Views;
 
@@ -42,8 +42,8 @@ pub struct Rebuilt {
     pub chunks: u64,
 }
 
-/// A rebuild that could not be finished. What it wrote is of no use: drop the generation.
-#[derive(Debug, thiserror::Error)]
+/// A rebuild that could not go on. What it wrote stays good: begun again, it goes on there.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum RebuildError {
     /// The log failed.
     #[error(transparent)]
@@ -57,23 +57,19 @@ pub enum RebuildError {
     /// The log is ahead of this build.
     #[error(transparent)]
     Fold(#[from] FoldError),
-    /// The log does not begin at its beginning.
-    #[error("{partition} begins at offset {start}: what was trimmed cannot be rebuilt from the log")]
+    /// The log does not hold what comes next.
+    #[error(
+        "{partition} begins at offset {start}: {} to {} were trimmed and cannot be rebuilt from the log; configure the \
+         archive that holds them",
+        .next, .start - 1
+    )]
     Trimmed {
         /// The partition.
         partition: TopicPartition,
         /// Its first offset.
         start: i64,
-    },
-    /// The generation holds rows.
-    #[error("{partition}: generation {} holds its views before offset {next_offset}; rebuild into an empty one", .generation.0)]
-    NotEmpty {
-        /// The partition.
-        partition: TopicPartition,
-        /// The generation.
-        generation: Generation,
-        /// Where its views stand.
-        next_offset: i64,
+        /// The offset that is needed.
+        next: i64,
     },
     /// The log ended before the end it had when the rebuild began.
     #[error("{partition} ends at offset {end}, it had {expected} records")]
@@ -87,8 +83,8 @@ pub enum RebuildError {
     },
 }
 
-/// Rebuilds the views of one partition up to where its log ends when it begins. Partitions may be rebuilt at once,
-/// each in a task of its own.
+/// Rebuilds the views of one partition up to where its log ends when this begins, from where they stand. Partitions may
+/// be rebuilt at once, each in a task of its own.
 ///
 /// # Errors
 /// See [`RebuildError`].
@@ -97,89 +93,143 @@ pub async fn rebuild(
     partition: u32,
     options: &RebuildOptions,
 ) -> Result<Rebuilt, RebuildError> {
-    let place = TopicPartition::new(views.topic.clone(), partition);
-    let bounds = views.log.bounds(&place).await?;
-    if bounds.start > 0 {
-        return Err(RebuildError::Trimmed { partition: place, start: bounds.start });
-    }
     views.store.create_tables(views.generation, TABLES).await?;
-    let rows = load::Views::new(views.store.clone(), views.generation);
-    if let Some(checkpoint) = rows.checkpoint(partition).await? {
-        let next_offset = checkpoint.control.next_offset;
-        return Err(RebuildError::NotEmpty { partition: place, generation: views.generation, next_offset });
+    let mut rebuilding = Rebuilding::open(views.clone(), partition, *options, true).await?;
+    let end = views.log.bounds(rebuilding.place()).await?.end;
+    while rebuilding.next_offset() < end {
+        rebuilding.chunk(end, options.chunk_records).await?;
     }
-    let mut work = Work {
-        views,
-        rows,
-        options,
-        fold: Fold::new(partition),
-        live: Live::default(),
-        finished: Vec::new(),
-        rebuilt: Rebuilt::default(),
-    };
-    let mut offset = 0;
-    while offset < bounds.end {
-        let mut chunk = Chunk::new(work.fold.control().clone());
-        let mut bytes = 0;
-        while chunk.records() < options.chunk_records.max(1)
-            && bytes < options.chunk_bytes
-            && offset < bounds.end
-        {
-            let left = usize::try_from(bounds.end - offset).unwrap_or(usize::MAX);
-            let most = READ_RECORDS.min(left).min(options.chunk_records.max(1));
-            let records = views.log.read(&place, offset, most).await?;
-            let Some(last) = records.last() else {
-                return Err(RebuildError::Ended { partition: place, end: offset, expected: bounds.end });
-            };
-            offset = last.offset + 1;
-            bytes += records.iter().map(|record| record.value.len()).sum::<usize>();
-            work.fold(&records, &mut chunk).await?;
-        }
-        work.write(chunk).await?;
-    }
-    Ok(work.rebuilt)
+    Ok(rebuilding.rebuilt)
 }
 
-struct Work<'a> {
-    views: &'a Views,
+/// The rebuilding of one partition, chunk by chunk.
+pub struct Rebuilding {
+    views: Views,
+    place: TopicPartition,
     rows: load::Views,
-    options: &'a RebuildOptions,
+    options: RebuildOptions,
+    atomic: bool,
     fold: Fold,
     live: Live,
-    /// Runs that ended in the chunk.
+    /// Runs that ended and are still in memory, with their last offset.
     finished: Vec<RunId>,
     rebuilt: Rebuilt,
 }
 
-impl Work<'_> {
-    async fn fold(&mut self, records: &[Record], chunk: &mut Chunk) -> Result<(), RebuildError> {
-        for record in records {
-            if let Some(run_id) = self.fold.wanted(record)
-                && let Some(run) = self.rows.load_run(run_id).await?
-            {
-                self.fold.insert(run);
+impl Rebuilding {
+    /// Goes on where the generation stands, whose tables exist. `atomic` says whether the store writes a chunk as one
+    /// batch.
+    ///
+    /// # Errors
+    /// When the store fails, when the log is ahead of this build, or when it does not hold what comes next.
+    pub async fn open(
+        views: Views,
+        partition: u32,
+        options: RebuildOptions,
+        atomic: bool,
+    ) -> Result<Self, RebuildError> {
+        let place = TopicPartition::new(views.topic.clone(), partition);
+        let rows = load::Views::new(views.store.clone(), views.generation);
+        let (fold, live) = match rows.checkpoint(partition).await? {
+            None => (Fold::new(partition), Live::default()),
+            Some(checkpoint) => {
+                fold::check(&checkpoint.control)?;
+                let live = Live::load(&rows, &checkpoint).await?;
+                let outbox = rows.outbox(&checkpoint).await?;
+                (Fold::resume(checkpoint.control, outbox), live)
             }
-            let transition = self.fold.apply(record)?;
-            if let Some(change) = &transition.run
-                && change.after.status.is_finished()
-            {
-                self.finished.push(change.after.run_id);
-            }
-            chunk.add(std::slice::from_ref(&transition), self.fold.control(), &self.live);
+        };
+        let next = fold.control().next_offset;
+        let start = views.log.bounds(&place).await?.start;
+        if start > next {
+            return Err(RebuildError::Trimmed { partition: place, start, next });
         }
-        self.rebuilt.records += records.len() as u64;
+        let rebuilt = Rebuilt::default();
+        Ok(Self { views, place, rows, options, atomic, fold, live, finished: Vec::new(), rebuilt })
+    }
+
+    /// The partition.
+    pub const fn place(&self) -> &TopicPartition {
+        &self.place
+    }
+
+    /// The offset of the record that comes next.
+    pub const fn next_offset(&self) -> i64 {
+        self.fold.control().next_offset
+    }
+
+    /// What was done since this was opened.
+    pub const fn rebuilt(&self) -> Rebuilt {
+        self.rebuilt
+    }
+
+    /// Folds and writes the next chunk: at most `records_max` records, none of them at or after `end`, which the log
+    /// had at least once.
+    ///
+    /// # Errors
+    /// See [`RebuildError`]. After one this must be opened anew.
+    pub async fn chunk(&mut self, end: i64, records_max: usize) -> Result<(), RebuildError> {
+        let most = records_max.clamp(1, self.options.chunk_records.max(1));
+        let mut chunk = Chunk::new(self.fold.control().clone());
+        let mut bytes = 0;
+        while chunk.records() < most && bytes < self.options.chunk_bytes && self.next_offset() < end {
+            let left = usize::try_from(end - self.next_offset()).unwrap_or(usize::MAX);
+            let wanted = READ_RECORDS.min(left).min(most - chunk.records());
+            let records = self.views.log.read(&self.place, self.next_offset(), wanted).await?;
+            if records.is_empty() {
+                let partition = self.place.clone();
+                return Err(RebuildError::Ended { partition, end: self.next_offset(), expected: end });
+            }
+            bytes += records.iter().map(|record| record.value.len()).sum::<usize>();
+            for record in &records {
+                let transition = self.apply(record).await?;
+                chunk.add(std::slice::from_ref(&transition), self.fold.control(), &self.live);
+            }
+        }
+        let records = chunk.records() as u64;
+        let chunk = chunk.finish(&mut self.live, self.atomic);
+        self.views.store.write(self.views.generation, &chunk.writes).await?;
+        self.rebuilt.records += records;
+        self.rebuilt.rows += chunk.writes.iter().count() as u64;
+        self.rebuilt.chunks += 1;
+        self.evict(self.next_offset() - 1);
         Ok(())
     }
 
-    async fn write(&mut self, chunk: Chunk) -> Result<(), RebuildError> {
-        let chunk = chunk.finish(&mut self.live, true);
-        self.views.store.write(self.views.generation, &chunk.writes).await?;
-        self.rebuilt.rows += chunk.writes.iter().count() as u64;
-        self.rebuilt.chunks += 1;
-        let applied = self.fold.control().next_offset - 1;
-        for run_id in self.finished.drain(..) {
-            self.fold.evict(run_id, applied);
+    /// Folds records without writing them, for whoever hands what they change to a projector; with Control after the
+    /// last of them.
+    ///
+    /// # Errors
+    /// See [`RebuildError`]. After one this must be opened anew.
+    pub async fn fold(&mut self, records: &[Record]) -> Result<(Vec<Transition>, &Control), RebuildError> {
+        let mut transitions = Vec::with_capacity(records.len());
+        for record in records {
+            transitions.push(self.apply(record).await?);
         }
+        self.rebuilt.records += records.len() as u64;
+        Ok((transitions, self.fold.control()))
+    }
+
+    async fn apply(&mut self, record: &Record) -> Result<Transition, RebuildError> {
+        if let Some(run_id) = self.fold.wanted(record)
+            && let Some(run) = self.rows.load_run(run_id).await?
+        {
+            self.fold.insert(run);
+        }
+        let transition = self.fold.apply(record)?;
+        if let Some(change) = &transition.run
+            && change.after.status.is_finished()
+        {
+            self.finished.push(change.after.run_id);
+        }
+        Ok(transition)
+    }
+
+    /// Lets go of runs that the views hold, whose last offset is `applied`: those that ended, and of the others as many
+    /// as are too many.
+    pub fn evict(&mut self, applied: i64) {
+        let fold = &mut self.fold;
+        self.finished.retain(|run_id| !fold.evict(*run_id, applied) && fold.run(*run_id).is_some());
         if self.fold.runs().len() > self.options.runs_max {
             // Half of them, so that this is not done after every chunk.
             let mut runs: Vec<_> =
@@ -190,6 +240,5 @@ impl Work<'_> {
                 self.fold.evict(run_id, applied);
             }
         }
-        Ok(())
     }
 }

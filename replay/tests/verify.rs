@@ -7,7 +7,7 @@ use tidewheel_engine::Fold;
 use tidewheel_log::{EventLog as _, MemoryLog};
 use tidewheel_projector::chunk::{Chunk, Live};
 use tidewheel_projector::views::{TABLES, run_history};
-use tidewheel_replay::{Kind, RebuildError, RebuildOptions, VerifyError, Views, rebuild, verify};
+use tidewheel_replay::{Kind, RebuildOptions, Rebuilding, VerifyError, Views, rebuild, verify};
 use tidewheel_schemas::event::{LogCreated, PartitionClaimed, RunSignaled, RunStarted, SignalAwaited};
 use tidewheel_schemas::event::{RunStateChanged, RunTerminated, SignalSent};
 use tidewheel_schemas::partition::partition_for;
@@ -364,9 +364,24 @@ async fn rebuilt_views_are_those_the_log_leads_to_whatever_left_memory_meanwhile
 }
 
 #[tokio::test]
-async fn a_rebuild_into_a_generation_that_has_views_is_refused() {
-    let history = History::new().await;
-    let (views, _) = history.views().await;
-    let refused = rebuild(&views, 1, &RebuildOptions::default()).await;
-    assert!(matches!(refused, Err(RebuildError::NotEmpty { next_offset: 2, .. })), "{refused:?}");
+async fn a_rebuild_goes_on_where_the_views_stand() {
+    let mut history = History::new().await;
+    history.runs().await;
+    for stopped_after in [1, 3, 8] {
+        let views = history.views_in(Arc::new(MemoryStore::new()));
+        views.store.create_tables(views.generation, TABLES).await.unwrap();
+        let options = RebuildOptions { chunk_records: 1, runs_max: 1, ..RebuildOptions::default() };
+        let mut begun = Rebuilding::open(views.clone(), 0, options, true).await.unwrap();
+        let end = views.log.bounds(begun.place()).await.unwrap().end;
+        for _ in 0..stopped_after.min(end) {
+            begun.chunk(end, 1).await.unwrap();
+        }
+        let mut records = begun.rebuilt().records;
+        for partition in 0..PARTITIONS {
+            records += rebuild(&views, partition, &options).await.unwrap().records;
+        }
+        let report = verify(&views, 10).await.unwrap();
+        assert_eq!((report.difference_count, report.behind), (0, 0), "{:?}", report.differences);
+        assert_eq!(report.records, records, "nothing is folded twice");
+    }
 }

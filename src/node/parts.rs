@@ -14,8 +14,10 @@ use tidewheel_ingest::state::VERDICT_TIMEOUT;
 use tidewheel_ingest::{Administration, Forwarder, Ingest, LogProducer, Settings};
 use tidewheel_log::{SharedClock, SharedLog, SystemClock};
 use tidewheel_projector::query::status::{Part, PartOf, Process};
-use tidewheel_projector::query::{LogEnd, QueryOptions, Reads};
-use tidewheel_projector::{Projector, ProjectorError, ProjectorOptions};
+use tidewheel_projector::query::{LogEnd, QueryOptions, Reading};
+use tidewheel_projector::{Generations, ProjectorError};
+use tidewheel_replay::Standings;
+use tidewheel_replay::http::Replaying;
 use tidewheel_runtime::{
     ConfigOptions, Configuration, CreateError, Duties, Duty, OwnerOptions, OwnerStatus, Owners,
 };
@@ -27,17 +29,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::configuration::{Followed, say_how_to_begin};
 use super::datacenters::Created;
+use super::generations::{Keeper, Materials};
 use super::views::LocalViews;
 use super::watch::Watch;
-use super::{GENERATION, NodeError, duties, role};
+use super::{NodeError, duties, role};
 use crate::config::{Config, Role};
 use crate::wire::{self, Wiring};
 
 /// How long a starting process rests while log or store are away, at first and at most.
 const REST: Duration = Duration::from_millis(200);
 const REST_MAX: Duration = Duration::from_secs(5);
-/// How often a process looks how far others have written the views it does not write.
-const OBSERVED_EVERY: Duration = Duration::from_millis(100);
+/// How many records a partition of a generation may be behind its log when reads are told to move there: what a moment
+/// brings, not what is still to be filled.
+const ACTIVATION_LAG_MAX: u64 = 10_000;
 
 /// What a node begins with.
 pub(super) struct Begin {
@@ -52,9 +56,11 @@ pub(super) struct Begin {
 /// The parts at work.
 pub(super) struct Parts {
     wiring: Arc<Wiring>,
-    projector: Projector,
+    generations: Generations,
     stop_owners: CancellationToken,
     watch: Watch,
+    keeper: JoinHandle<()>,
+    stop_keeper: CancellationToken,
     background: Vec<JoinHandle<()>>,
 }
 
@@ -64,7 +70,11 @@ struct Opened {
     topic: Topic,
     process: Arc<str>,
     clock: SharedClock,
-    projector: Projector,
+    configuration: Configuration,
+    config_topic: Topic,
+    stop_owners: CancellationToken,
+    generations: Generations,
+    materials: Materials,
 }
 
 /// A start that failed; trying again may help while log or store are away.
@@ -117,10 +127,7 @@ impl Begin {
         };
         let (sender, duties) = Duties::channel();
         let memberships = wire::Memberships::join(&self.config, &opened.topic)?;
-        let background = vec![
-            tokio::spawn(duties::follow(memberships, sender)),
-            tokio::spawn(observe(opened.projector.clone(), self.config.partitions)),
-        ];
+        let background = vec![tokio::spawn(duties::follow(memberships, sender))];
         Ok(self.parts(opened, duties, background))
     }
 
@@ -140,27 +147,9 @@ impl Begin {
         tidewheel_runtime::create_log(&wiring.log, &topic, config.partitions, &process, &*clock)
             .await
             .map_err(creating)?;
-        let views = tidewheel_projector::Views::new(Arc::clone(&wiring.store), GENERATION);
-        let options = ProjectorOptions {
-            atomic: wiring.is_atomic,
-            // In a cluster the groups say who writes which partition.
-            writes: !config.is_cluster(),
-            ..ProjectorOptions::default()
-        };
-        let projector = Projector::start(views, config.partitions, options).await.map_err(projecting)?;
-        // Before this process joins a group: it would be given partitions that it can only let go of.
-        for control in (0..config.partitions).filter_map(|partition| projector.control(partition)) {
-            fold::check(&control).map_err(|error| role("the node", error))?;
-        }
-        Ok(Opened { wiring: Arc::new(wiring), topic, process, clock, projector })
-    }
-
-    fn parts(self, opened: Opened, duties: Duties, mut background: Vec<JoinHandle<()>>) -> (Parts, Router) {
-        let Self { config, workflows, forwarder, created, recorder, stop_serving } = self;
-        let Opened { wiring, topic, process, clock, projector } = opened;
-        let waiting = Waiting::new(config.partitions);
-        let names = workflows.names().cloned().collect();
         let stop_owners = CancellationToken::new();
+        // An attempt that fails leaves nothing behind that goes on.
+        let stop_unless_opened = stop_owners.clone().drop_guard();
         let config_topic = TopicFamily::ConfigChanges.topic(&config.prefix, &config.datacenter);
         let configuration = Configuration::start(ConfigOptions {
             log: Arc::clone(&wiring.log),
@@ -169,6 +158,59 @@ impl Begin {
             clock: SharedClock::clone(&clock),
             shutdown: stop_owners.clone(),
         });
+        // It says which generation of the views is the one to go on with.
+        tokio::select! {
+            () = configuration.complete() => {}
+            stopped = configuration.stopped() => return Err(role("the configuration", stopped).into()),
+        }
+        let materials = Materials {
+            log: Arc::clone(&wiring.log),
+            store: Arc::clone(&wiring.store),
+            topic: topic.clone(),
+            partitions: config.partitions,
+            datacenter: config.datacenter.clone(),
+            is_atomic: wiring.is_atomic,
+            is_cluster: config.is_cluster(),
+        };
+        let active = configuration.snapshot().views(&config.datacenter).active;
+        // In a cluster the groups say who writes which partition.
+        let opening = materials.projector(active, !config.is_cluster(), None);
+        let projector = opening.await.map_err(projecting)?;
+        // Before this process joins a group: it would be given partitions that it can only let go of.
+        for control in (0..config.partitions).filter_map(|partition| projector.control(partition)) {
+            fold::check(&control).map_err(|error| role("the node", error))?;
+        }
+        stop_unless_opened.disarm();
+        let generations = Generations::new(projector);
+        let wiring = Arc::new(wiring);
+        Ok(Opened {
+            wiring,
+            topic,
+            process,
+            clock,
+            configuration,
+            config_topic,
+            stop_owners,
+            generations,
+            materials,
+        })
+    }
+
+    fn parts(self, opened: Opened, duties: Duties, mut background: Vec<JoinHandle<()>>) -> (Parts, Router) {
+        let Self { config, workflows, forwarder, created, recorder, stop_serving } = self;
+        let Opened {
+            wiring,
+            topic,
+            process,
+            clock,
+            configuration,
+            config_topic,
+            stop_owners,
+            generations,
+            materials,
+        } = opened;
+        let waiting = Waiting::new(config.partitions);
+        let names = workflows.names().cloned().collect();
         if config.requires_tokens() {
             background.push(tokio::spawn(say_how_to_begin(configuration.clone())));
         }
@@ -178,7 +220,7 @@ impl Begin {
             partitions: config.partitions,
             process: Arc::clone(&process),
             workflows: Arc::new(workflows),
-            views: Arc::new(LocalViews { projector: projector.clone(), waiting: waiting.clone() }),
+            views: Arc::new(LocalViews { generations: generations.clone(), waiting: waiting.clone() }),
             steps_max: config.steps_max,
             active_max: config.runs_active_max / usize::try_from(config.partitions).unwrap_or(1).max(1),
             clock: SharedClock::clone(&clock),
@@ -198,6 +240,7 @@ impl Begin {
         let now = SharedClock::clone(&clock);
         let auth =
             Auth::new(config.requires_tokens(), configuration.snapshots(), Arc::new(move || now.now_us()));
+        let (keeper_clock, keeper_process) = (SharedClock::clone(&clock), Arc::clone(&process));
         let administration = Administration::new(
             Arc::new(Followed { configuration: configuration.clone(), clock }),
             namespaces.clone(),
@@ -221,8 +264,8 @@ impl Begin {
                 stopping: stop_serving.clone(),
             },
         );
-        let reads = Reads::new(
-            projector.clone(),
+        let reads = Reading::new(
+            generations.clone(),
             waiting,
             QueryOptions {
                 namespaces,
@@ -232,9 +275,8 @@ impl Begin {
                     name: process,
                     datacenter: config.datacenter.clone(),
                     roles: config.roles.iter().map(|role| role.as_str()).collect(),
-                    generation: GENERATION.0,
                     max_lag: config.max_lag,
-                    part: part_of(owners.status.clone(), duties),
+                    part: part_of(owners.status.clone(), duties.clone()),
                 },
                 stopping: stop_serving,
             },
@@ -247,7 +289,7 @@ impl Begin {
             };
             tidewheel_ingest::http::router(ingest)
                 .merge(tidewheel_ingest::http::fold_router(raising))
-                .merge(tidewheel_ingest::http::administration(administration))
+                .merge(tidewheel_ingest::http::administration(administration.clone()))
         } else {
             tidewheel_ingest::http::node_router(ingest)
         };
@@ -256,17 +298,40 @@ impl Begin {
         } else {
             router = router.merge(tidewheel_projector::query::status_router(reads));
         }
+        let standings = Standings::default();
+        if config.roles.contains(&Role::Ingest) || config.roles.contains(&Role::Projector) {
+            router = router.merge(tidewheel_replay::http::router(Replaying {
+                administration,
+                log: Arc::clone(&wiring.log),
+                topic: topic.clone(),
+                partitions: config.partitions,
+                generations: generations.clone(),
+                standings: Standings::clone(&standings),
+                lag_max: ACTIVATION_LAG_MAX,
+            }));
+        }
         let router = tidewheel_ingest::http::forwarding(router, forwarder);
         let watch = Watch::start(
             &config,
             Arc::clone(&wiring.log),
             &topic,
-            projector.clone(),
+            generations.clone(),
             producer,
             owners,
-            configuration,
+            configuration.clone(),
         );
-        let parts = Parts { wiring, projector, stop_owners, watch, background };
+        let stop_keeper = CancellationToken::new();
+        let keeper = Keeper {
+            materials,
+            generations: generations.clone(),
+            duties,
+            configuration,
+            clock: keeper_clock,
+            process: keeper_process,
+            standings,
+        };
+        let keeper = tokio::spawn(keeper.keep(stop_keeper.clone()));
+        let parts = Parts { wiring, generations, stop_owners, watch, keeper, stop_keeper, background };
         (parts, tidewheel_ingest::http::finish_guarded(router, auth))
     }
 }
@@ -290,7 +355,10 @@ impl Parts {
         for task in &self.background {
             task.abort();
         }
-        self.projector.close().await;
+        self.stop_keeper.cancel();
+        // It ends what it began and does not panic.
+        let _ = self.keeper.await;
+        self.generations.active().close().await;
         let wiring = self.wiring;
         let closed = tokio::task::spawn_blocking(move || wiring.close()).await;
         owned?;
@@ -351,16 +419,4 @@ fn log_end(log: SharedLog, topic: Topic) -> LogEnd {
         let (log, place) = (Arc::clone(&log), TopicPartition::new(topic.clone(), partition));
         async move { log.bounds(&place).await.ok().map(|bounds| bounds.end) }.boxed()
     })
-}
-
-/// Looks how far other processes have written the views that this one does not write.
-async fn observe(projector: Projector, partitions: u32) {
-    loop {
-        tokio::time::sleep(OBSERVED_EVERY).await;
-        let looks = (0..partitions).map(|partition| projector.observe(partition));
-        let failed = futures::future::join_all(looks).await.into_iter().find_map(Result::err);
-        if let Some(error) = failed {
-            tracing::debug!(%error, "it cannot be told how far the views are");
-        }
-    }
 }

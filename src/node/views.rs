@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tidewheel_api::Waiting;
 use tidewheel_engine::{Control, Run, Transition};
 use tidewheel_projector::load::{LoadError, OpenWorkPlace};
-use tidewheel_projector::{Projector, ProjectorError};
+use tidewheel_projector::{Generations, ProjectorError};
 use tidewheel_runtime::{OpenWork, Resume, Views, ViewsError};
 use tidewheel_schemas::RunId;
 use tidewheel_store::StoreError;
@@ -14,8 +14,8 @@ const OPEN_WORK_PAGE: usize = 256;
 
 /// The views of one process.
 pub struct LocalViews {
-    /// Writes them.
-    pub projector: Projector,
+    /// The generations there are.
+    pub generations: Generations,
     /// Those who wait for a verdict or follow a run.
     pub waiting: Waiting,
 }
@@ -52,21 +52,24 @@ fn projector_error(error: &ProjectorError) -> ViewsError {
 #[async_trait]
 impl Views for LocalViews {
     async fn begin(&self, partition: u32, writes: bool) -> Result<(), ViewsError> {
-        self.projector.begin(partition, writes).await.map_err(|error| projector_error(&error))
+        // As in `project`: nothing is lost with a generation that is gone.
+        let Some(fed) = self.generations.fed(partition) else { return Ok(()) };
+        fed.begin(partition, writes).await.map_err(|error| projector_error(&error))
     }
 
     async fn resume(&self, partition: u32) -> Result<Option<Resume>, ViewsError> {
-        let Some(checkpoint) =
-            self.projector.checkpoint(partition).await.map_err(|error| store_error(&error))?
-        else {
+        // What the owner folds from here on goes into the views that it goes on from.
+        let projector = self.generations.feed(partition);
+        let views = projector.views();
+        let Some(checkpoint) = views.checkpoint(partition).await.map_err(|error| store_error(&error))? else {
             return Ok(None);
         };
-        let outbox = self.projector.views().outbox(&checkpoint).await.map_err(|error| store_error(&error))?;
+        let outbox = views.outbox(&checkpoint).await.map_err(|error| store_error(&error))?;
         Ok(Some(Resume { control: checkpoint.control, outbox }))
     }
 
     async fn load_run(&self, run_id: RunId) -> Result<Option<Run>, ViewsError> {
-        self.projector.views().load_run(run_id).await.map_err(load_error)
+        self.generations.active().views().load_run(run_id).await.map_err(load_error)
     }
 
     async fn open_work(
@@ -75,15 +78,13 @@ impl Views for LocalViews {
         until_us: i64,
         page: Option<Vec<u8>>,
     ) -> Result<(Vec<OpenWork>, Option<Vec<u8>>), ViewsError> {
-        let Some(checkpoint) =
-            self.projector.checkpoint(partition).await.map_err(|error| store_error(&error))?
-        else {
+        let projector = self.generations.active();
+        let views = projector.views();
+        let Some(checkpoint) = views.checkpoint(partition).await.map_err(|error| store_error(&error))? else {
             return Ok((Vec::new(), None));
         };
         let place = page.as_deref().and_then(OpenWorkPlace::from_bytes);
-        let (work, next) = self
-            .projector
-            .views()
+        let (work, next) = views
             .open_work(&checkpoint, until_us, place, OPEN_WORK_PAGE)
             .await
             .map_err(|error| store_error(&error))?;
@@ -102,10 +103,15 @@ impl Views for LocalViews {
         transitions: Vec<Transition>,
         control: &Control,
     ) -> Result<(), ViewsError> {
-        self.projector.submit(partition, transitions, control).await.map_err(|error| projector_error(&error))
+        // A generation that was dropped needs nothing; whoever reads the log fills the one that is read.
+        let Some(fed) = self.generations.fed(partition) else { return Ok(()) };
+        match fed.submit(partition, transitions, control).await {
+            Err(ProjectorError::Closed) if self.generations.get(fed.generation()).is_none() => Ok(()),
+            submitted => submitted.map_err(|error| projector_error(&error)),
+        }
     }
 
     fn applied_offset(&self, partition: u32) -> i64 {
-        self.projector.applied_offset(partition)
+        self.generations.applied_offset(partition)
     }
 }

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tidewheel_engine::config::ConfigSnapshot;
 use tidewheel_ingest::LogProducer;
 use tidewheel_log::SharedLog;
-use tidewheel_projector::Projector;
+use tidewheel_projector::Generations;
 use tidewheel_runtime::{Configuration, OwnerStatus, Owners};
 use tidewheel_schemas::{Topic, TopicPartition};
 use tokio::sync::watch;
@@ -40,7 +40,7 @@ impl Watch {
         config: &Config,
         log: SharedLog,
         topic: &Topic,
-        projector: Projector,
+        generations: Generations,
         producer: Arc<LogProducer>,
         owners: Owners,
         configuration: Configuration,
@@ -66,7 +66,7 @@ impl Watch {
         let lag = Lag {
             places,
             log,
-            projector: projector.clone(),
+            generations: generations.clone(),
             producer,
             followed: vec![false; status.len()],
             owners: status,
@@ -81,7 +81,7 @@ impl Watch {
             tasks,
             lag: tokio::spawn(lag.watch(sender)),
             projector: tokio::spawn(async move {
-                fail(&failing, role("the projector", projector.failed().await));
+                fail(&failing, role("the projector", generations.failed().await));
             }),
             configuration: tokio::spawn(async move {
                 fail(&failing_configuration, role("the configuration", configuration.stopped().await));
@@ -133,7 +133,7 @@ fn fail(sender: &watch::Sender<Standing>, failure: NodeError) {
 struct Lag {
     places: Vec<TopicPartition>,
     log: SharedLog,
-    projector: Projector,
+    generations: Generations,
     producer: Arc<LogProducer>,
     owners: Vec<watch::Receiver<OwnerStatus>>,
     configuration: watch::Receiver<Arc<ConfigSnapshot>>,
@@ -181,7 +181,7 @@ impl Lag {
         for (partition, bounds) in (0_u32..).zip(bounds) {
             match bounds {
                 Ok(bounds) => {
-                    let lag = bounds.end - 1 - self.projector.applied_offset(partition);
+                    let lag = bounds.end - 1 - self.generations.applied_offset(partition);
                     metrics::gauge!("tidewheel_projector_lag_records", "partition" => partition.to_string())
                         .set(lag as f64);
                     lag_max = lag_max.max(lag);

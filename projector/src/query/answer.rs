@@ -26,7 +26,7 @@ impl Reads {
         let mut found = views.header(run_id).await.map_err(|error| store_problem(&error))?;
         if found.is_none() {
             // It may have been started a moment ago: what was judged so far is worth waiting for.
-            let partitions = self.0.projector.partitions();
+            let partitions = self.projector.partitions();
             let key = tidewheel_schemas::Entity::Run(run_id).routing_key();
             let partition = tidewheel_schemas::partition::partition_for(&key, partitions);
             let caught_up = self.catch_up(partition, READ_TIMEOUT).await;

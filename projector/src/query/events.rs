@@ -65,9 +65,10 @@ impl Following {
             }
             let standing = tokio::select! {
                 standing = self.follower.next() => standing,
-                () = self.reads.0.options.stopping.cancelled() => return Ok(None),
+                () = self.reads.shared.options.stopping.cancelled() => return Ok(None),
             };
-            let _ = self.reads.0.projector.wait_applied(self.partition, standing.offset, READ_TIMEOUT).await;
+            self.reads = self.reads.renewed();
+            let _ = self.reads.projector.wait_applied(self.partition, standing.offset, READ_TIMEOUT).await;
         }
     }
 
@@ -138,7 +139,7 @@ pub async fn follow_run(
         })?,
     };
     // Before the views are read: nothing may fall in between.
-    let follower = reads.0.waiting.follow(run_id);
+    let follower = reads.shared.waiting.follow(run_id);
     reads.reach_for(&parameters).await?;
     let partition = reads.find(&namespace, run_id).await?.partition;
     let next = seen.saturating_add(1);

@@ -114,12 +114,12 @@ pub struct ResultParameters {
     )
 )]
 pub async fn get_result(
-    State(reads): State<Reads>,
+    State(mut reads): State<Reads>,
     RunPath { namespace, run_id }: RunPath,
     Query(parameters): Query<ResultParameters>,
 ) -> Result<Response, Problem> {
     // Before the view is read: the end may come in between.
-    let mut follower = reads.0.waiting.follow(run_id);
+    let mut follower = reads.shared.waiting.follow(run_id);
     let timeout = parameters.timeout.map_or(Duration::ZERO, |timeout| timeout.0);
     let deadline = tokio::time::Instant::now() + timeout;
     // Before anything is told: it must be no older than this.
@@ -134,7 +134,7 @@ pub async fn get_result(
         tokio::select! {
             biased;
             _ = reads.catch_up(stored.partition, left) => {}
-            () = reads.0.options.stopping.cancelled() => {}
+            () = reads.shared.options.stopping.cancelled() => {}
         }
         reads.find(&namespace, run_id).await
     };
@@ -149,8 +149,9 @@ pub async fn get_result(
             biased;
             standing = settled_as(&mut follower, told) => return reads.told(&standing),
             () = tokio::time::sleep_until(deadline) => {}
-            () = reads.0.options.stopping.cancelled() => {}
+            () = reads.shared.options.stopping.cancelled() => {}
         }
+        reads = reads.renewed();
         stored = reads.find(&namespace, run_id).await?;
     }
     let status = waited_status(&stored.header);

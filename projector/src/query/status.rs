@@ -20,8 +20,6 @@ pub struct Process {
     pub datacenter: Name,
     /// What it does: `ingest`, `engine`, `projector`.
     pub roles: Vec<&'static str>,
-    /// The build of the views it reads and writes.
-    pub generation: u32,
     /// Records the views may be behind the log.
     pub max_lag: u64,
     /// Its part in a partition.
@@ -62,7 +60,7 @@ pub struct StatusAnswer {
     pub version: &'static str,
     /// The newest fold version it knows; a log whose fold is raised beyond it stops it.
     pub fold_newest: u32,
-    /// The build of the views it reads and writes.
+    /// The generation of the views that it reads.
     pub generation: u32,
     /// Records the views may be behind the log before it refuses new work.
     pub max_lag: u64,
@@ -119,12 +117,12 @@ pub struct PartitionAnswer {
     responses((status = 200, description = "The process, and each partition's leader, claim and lag", body = StatusAnswer))
 )]
 pub async fn get_status(State(reads): State<Reads>) -> Response {
-    let process = &reads.0.options.process;
-    let ends = (0..reads.0.projector.partitions()).map(|partition| (reads.0.options.log_end)(partition));
+    let process = &reads.shared.options.process;
+    let ends = (0..reads.projector.partitions()).map(|partition| (reads.shared.options.log_end)(partition));
     let ends = futures::future::join_all(ends).await;
     let mut partitions = Vec::new();
     for (partition, log_end) in (0_u32..).zip(ends) {
-        let Some(control) = reads.0.projector.control(partition) else { continue };
+        let Some(control) = reads.projector.control(partition) else { continue };
         let applied = control.next_offset - 1;
         let part = (process.part)(partition);
         // The views may be behind what the process has read itself.
@@ -153,10 +151,10 @@ pub async fn get_status(State(reads): State<Reads>) -> Response {
         roles: process.roles.clone(),
         version: env!("CARGO_PKG_VERSION"),
         fold_newest: registry::fold_newest(),
-        generation: process.generation,
+        generation: reads.projector.generation().0,
         max_lag: process.max_lag,
         partitions,
-        followers: reads.0.waiting.followers(),
+        followers: reads.shared.waiting.followers(),
     };
     json(StatusCode::OK, &answer)
 }

@@ -1,0 +1,121 @@
+//! `/v1/generations`: which generation of the views is read, and which go.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::StatusCode;
+use serde::Deserialize;
+use tidewheel_api::{Code, Idempotency, JsonBody, Principal, Problem, Traceparent};
+use tidewheel_engine::config::views::ViewsState;
+use tidewheel_schemas::event::{GenerationActivated, GenerationDropped};
+use utoipa::ToSchema;
+
+use super::replays::number;
+use super::{Replaying, Request};
+
+/// How a generation is made the active one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActivateGeneration {
+    /// How many of its rows were compared with the log before, all without a difference; 0 if none were.
+    #[serde(default)]
+    compared_rows: u64,
+}
+
+impl Replaying {
+    /// How many records a generation is behind, if that is few enough for reads to move there.
+    async fn ready(&self, views: &ViewsState, generation: u32) -> Result<u64, Problem> {
+        let behind = |detail: String| Problem::new(Code::NotReadyToActivate, detail).retry_after_ms(1_000);
+        if let Some(filling) = views.running().filter(|_| views.is_being_filled(generation)) {
+            let detail = format!("replay {} still fills generation {generation}", filling.number);
+            return Err(behind(detail));
+        }
+        let Some(ends) = self.ends().await else {
+            let detail = "the log does not say where it ends; try again";
+            return Err(Problem::new(Code::LogUnavailable, detail).retry_after_ms(1_000));
+        };
+        let mut sum = 0;
+        for ((partition, end), applied) in (0_u32..).zip(ends).zip(self.applied(generation)) {
+            let lag = (end - 1 - applied).max(0).unsigned_abs();
+            if lag > self.lag_max {
+                let limit = self.lag_max;
+                return Err(behind(format!(
+                    "generation {generation} is {lag} records behind the log in partition {partition}, the limit is \
+                     {limit}; wait until it is there"
+                )));
+            }
+            sum += lag;
+        }
+        Ok(sum)
+    }
+}
+
+/// Move every read to another generation, or back.
+///
+/// Each process moves once its other generation is as far as the one it reads, so that no read goes back. Both go on
+/// being written until one is dropped.
+#[utoipa::path(
+    post,
+    path = "/v1/generations/{generation}/activate",
+    tag = "replays",
+    operation_id = "activate_generation",
+    params(("generation" = u32, Path, description = "Its number")),
+    request_body = ActivateGeneration,
+    responses(
+        (status = 200, description = "It is the active one", body = super::answer::ReplaysAnswer),
+        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Not possible now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn activate_generation(
+    State(replaying): State<Replaying>,
+    Path(generation): Path<String>,
+    principal: Principal,
+    idempotency: Idempotency,
+    traceparent: Traceparent,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let ActivateGeneration { compared_rows } = body.parse()?;
+    let asked = number(&generation)?;
+    let views = replaying.views().await?;
+    let known = asked.unsigned_abs();
+    // What does not exist or is active is for the fold to refuse.
+    let lag = match views.generations.contains_key(&known) && known != views.active {
+        true => replaying.ready(&views, known).await?,
+        false => 0,
+    };
+    let event = GenerationActivated {
+        generation: asked,
+        replaces: i32::try_from(views.active).unwrap_or(i32::MAX),
+        lag: i64::try_from(lag).unwrap_or(i64::MAX),
+        compared_rows: i64::try_from(compared_rows).unwrap_or(i64::MAX),
+    };
+    let request = Request { principal, idempotency, traceparent };
+    let accepted = replaying.change(request, &format!("activate/{generation}"), event.into()).await?;
+    replaying.changed(accepted, StatusCode::OK).await
+}
+
+/// Drop a generation that is not read. Its tables go half a minute later.
+#[utoipa::path(
+    post,
+    path = "/v1/generations/{generation}/drop",
+    tag = "replays",
+    operation_id = "drop_generation",
+    params(("generation" = u32, Path, description = "Its number")),
+    responses(
+        (status = 200, description = "It is written no more", body = super::answer::ReplaysAnswer),
+        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Not possible now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn drop_generation(
+    State(replaying): State<Replaying>,
+    Path(generation): Path<String>,
+    principal: Principal,
+    idempotency: Idempotency,
+    traceparent: Traceparent,
+) -> Result<Response, Problem> {
+    let event = GenerationDropped { generation: number(&generation)? };
+    let request = Request { principal, idempotency, traceparent };
+    let accepted = replaying.change(request, &format!("drop/{generation}"), event.into()).await?;
+    replaying.changed(accepted, StatusCode::OK).await
+}

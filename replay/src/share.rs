@@ -1,0 +1,251 @@
+//! One process's share in a generation of the views: a partition that is filled from the log and, once it is there,
+//! follows it. It works beside what is live and holds nothing of it up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidewheel_log::LogError;
+use tidewheel_projector::{Projector, ProjectorError};
+use tidewheel_schemas::{Record, RecordHeaders, RunId};
+use tidewheel_store::StoreError;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::pace::Pace;
+use crate::rebuild::{RebuildError, RebuildOptions, Rebuilding};
+use crate::verify::Views;
+
+/// Records behind the end of the log at which filling becomes following.
+const NEAR: i64 = 2_048;
+/// Most records that are followed at once.
+const FOLLOWED_MAX: usize = 1_024;
+/// How long a share rests after a failure that may pass, at first and at most.
+const REST: Duration = Duration::from_millis(200);
+const REST_MAX: Duration = Duration::from_secs(10);
+
+/// Where the shares of a process stand, by generation and partition.
+pub type Standings = Arc<Mutex<BTreeMap<(u32, u32), Standing>>>;
+
+/// Where a share stands, for those who watch it. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Standing(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    next_offset: AtomicI64,
+    records: AtomicU64,
+    rows: AtomicU64,
+    follows: AtomicBool,
+    run_id: Mutex<Option<RunId>>,
+    moved_at: Mutex<Instant>,
+    failure: Mutex<Option<String>>,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            next_offset: AtomicI64::new(0),
+            records: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            follows: AtomicBool::new(false),
+            run_id: Mutex::new(None),
+            moved_at: Mutex::new(Instant::now()),
+            failure: Mutex::new(None),
+        }
+    }
+}
+
+impl Standing {
+    /// The offset of the record that comes next.
+    pub fn next_offset(&self) -> i64 {
+        self.0.next_offset.load(Ordering::Relaxed)
+    }
+
+    /// Records folded since the process took the share.
+    pub fn records(&self) -> u64 {
+        self.0.records.load(Ordering::Relaxed)
+    }
+
+    /// Rows written while it was filled, since the process took the share.
+    pub fn rows(&self) -> u64 {
+        self.0.rows.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was filled and follows the log.
+    pub fn follows(&self) -> bool {
+        self.0.follows.load(Ordering::Relaxed)
+    }
+
+    /// The run whose record it is at, if it is one's.
+    pub fn run_id(&self) -> Option<RunId> {
+        *self.0.run_id.lock()
+    }
+
+    /// For how long it has not come further.
+    pub fn still_for(&self) -> Duration {
+        self.0.moved_at.lock().elapsed()
+    }
+
+    /// Why it does not come further, as far as it knows.
+    pub fn failure(&self) -> Option<String> {
+        self.0.failure.lock().clone()
+    }
+
+    fn moved(&self, rebuilding: &Rebuilding) {
+        self.0.next_offset.store(rebuilding.next_offset(), Ordering::Relaxed);
+        self.0.records.store(rebuilding.rebuilt().records, Ordering::Relaxed);
+        self.0.rows.store(rebuilding.rebuilt().rows, Ordering::Relaxed);
+        *self.0.run_id.lock() = None;
+        *self.0.moved_at.lock() = Instant::now();
+        self.0.failure.lock().take();
+    }
+
+    /// It has nothing to do, which is no stall.
+    fn rests(&self) {
+        *self.0.moved_at.lock() = Instant::now();
+    }
+}
+
+/// A share that cannot go on.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ShareError {
+    /// The views cannot be written on.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The projector of the generation stopped.
+    #[error(transparent)]
+    Projector(#[from] ProjectorError),
+}
+
+impl ShareError {
+    /// Whether trying again may help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Rebuild(RebuildError::Log(error)) | Self::Log(error) => error.is_transient(),
+            Self::Rebuild(RebuildError::Store(error)) | Self::Projector(ProjectorError::Store(error)) => {
+                matches!(error, StoreError::Unavailable(_))
+            }
+            Self::Rebuild(RebuildError::Load(error)) => error.is_transient(),
+            Self::Rebuild(
+                RebuildError::Fold(_) | RebuildError::Trimmed { .. } | RebuildError::Ended { .. },
+            )
+            | Self::Projector(_) => false,
+        }
+    }
+}
+
+/// A partition of a generation that this process fills.
+pub struct Share {
+    /// The log and the generation, whose tables exist.
+    pub views: Views,
+    /// The partition.
+    pub partition: u32,
+    /// The generation's projector, which takes over once the share follows.
+    pub projector: Projector,
+    /// How much is held in memory.
+    pub options: RebuildOptions,
+    /// Whether the store writes a chunk as one batch.
+    pub atomic: bool,
+    /// How fast it may be filled. Following is as fast as the log.
+    pub pace: Pace,
+    /// Where it stands.
+    pub standing: Standing,
+}
+
+impl Share {
+    /// Fills and follows until `stop`; a log or store that is away is waited for.
+    ///
+    /// # Errors
+    /// What no waiting mends; see [`ShareError`].
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ShareError> {
+        let mut rest = REST;
+        loop {
+            let before = self.standing.next_offset();
+            let ended = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                ended = self.work() => ended,
+            };
+            let Err(error) = ended else { return Ok(()) };
+            *self.standing.0.failure.lock() = Some(error.to_string());
+            if !error.is_transient() {
+                return Err(error);
+            }
+            if self.standing.next_offset() > before {
+                rest = REST;
+            }
+            tracing::warn!(
+                partition = self.partition, generation = self.views.generation.0, %error,
+                rest_ms = rest.as_millis() as u64, "the views cannot be filled for now, trying again"
+            );
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(rest) => {}
+            }
+            rest = (rest * 2).min(REST_MAX);
+        }
+    }
+
+    async fn work(&self) -> Result<(), ShareError> {
+        let mut rebuilding =
+            Rebuilding::open(self.views.clone(), self.partition, self.options, self.atomic).await?;
+        self.standing.moved(&rebuilding);
+        self.fill(&mut rebuilding).await?;
+        self.follow(rebuilding).await
+    }
+
+    async fn fill(&self, rebuilding: &mut Rebuilding) -> Result<(), ShareError> {
+        loop {
+            let end = self.views.log.bounds(rebuilding.place()).await?.end;
+            if end - rebuilding.next_offset() <= NEAR {
+                return Ok(());
+            }
+            let taking = self.pace.take(self.options.chunk_records);
+            tokio::pin!(taking);
+            let records = loop {
+                tokio::select! {
+                    biased;
+                    records = &mut taking => break records,
+                    () = tokio::time::sleep(Duration::from_secs(1)) => self.standing.rests(),
+                }
+            };
+            rebuilding.chunk(end, records).await?;
+            self.standing.moved(rebuilding);
+            // Others see how far the generation is by its checkpoint; here nobody needs to read that again.
+            self.projector.observe(self.partition).await?;
+        }
+    }
+
+    async fn follow(&self, mut rebuilding: Rebuilding) -> Result<(), ShareError> {
+        self.projector.begin(self.partition, true).await?;
+        let mut tail = self.views.log.tail(rebuilding.place(), rebuilding.next_offset()).await?;
+        self.standing.0.follows.store(true, Ordering::Relaxed);
+        loop {
+            let records = tokio::select! {
+                records = tail.next(FOLLOWED_MAX) => records?,
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    self.standing.rests();
+                    continue;
+                }
+            };
+            *self.standing.0.run_id.lock() = records.first().and_then(run_of);
+            let (transitions, control) = rebuilding.fold(&records).await?;
+            self.projector.submit(self.partition, transitions, control).await?;
+            rebuilding.evict(self.projector.applied_offset(self.partition));
+            self.standing.moved(&rebuilding);
+        }
+    }
+}
+
+fn run_of(record: &Record) -> Option<RunId> {
+    match &record.headers {
+        RecordHeaders::Known(headers) => headers.entity.run_id(),
+        RecordHeaders::Foreign(_) => None,
+    }
+}

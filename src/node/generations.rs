@@ -1,0 +1,395 @@
+//! The generations of the views of this process, kept as the configuration says: which exist, which is read, who fills
+//! them. What a replay does is said in `replay`, what it may in `engine`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidewheel_engine::config::ConfigSnapshot;
+use tidewheel_engine::config::views::{ReplayKind, ReplayStatus, ViewsState};
+use tidewheel_log::{SharedClock, SharedLog};
+use tidewheel_projector::{Generations, Projector, ProjectorError, ProjectorOptions, Views};
+use tidewheel_replay::verify;
+use tidewheel_replay::{Pace, RebuildOptions, Share, Speed, Standing, Standings};
+use tidewheel_runtime::{Configuration, Duties};
+use tidewheel_schemas::event::ReplayFinished;
+use tidewheel_schemas::{Author, Entity, Envelope, EventId, Name, Topic};
+use tidewheel_store::{Generation, SharedStore};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often duties, generations and reads are looked at.
+const LOOKED_EVERY: Duration = Duration::from_millis(100);
+/// How long the tables of a dropped generation stay: requests that began before, here or in a process that has not
+/// read of it yet, go on reading them.
+const KEPT_FOR: Duration = Duration::from_secs(30);
+/// A share that is behind and has not moved for this long is reported.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
+/// How long a record of the configuration may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Queue of a projector beside the one that owners feed, in KiB.
+const QUEUE_KIB: usize = 32 * 1024;
+
+/// What generations are made of.
+#[derive(Clone)]
+pub(super) struct Materials {
+    pub(super) log: SharedLog,
+    pub(super) store: SharedStore,
+    pub(super) topic: Topic,
+    pub(super) partitions: u32,
+    pub(super) datacenter: Name,
+    pub(super) is_atomic: bool,
+    pub(super) is_cluster: bool,
+}
+
+impl Materials {
+    /// Opens a generation for writing. `writes` says whether this process writes it from the start on.
+    pub(super) async fn projector(
+        &self,
+        generation: u32,
+        writes: bool,
+        queue_kib: Option<usize>,
+    ) -> Result<Projector, ProjectorError> {
+        let views = Views::new(SharedStore::clone(&self.store), Generation(generation));
+        let defaults = ProjectorOptions::default();
+        let options = ProjectorOptions {
+            atomic: self.is_atomic,
+            writes,
+            queue_kib: queue_kib.unwrap_or(defaults.queue_kib),
+            ..defaults
+        };
+        Projector::start(views, self.partitions, options).await
+    }
+
+    fn views(&self, generation: u32) -> verify::Views {
+        verify::Views {
+            log: SharedLog::clone(&self.log),
+            topic: self.topic.clone(),
+            partitions: self.partitions,
+            store: SharedStore::clone(&self.store),
+            generation: Generation(generation),
+        }
+    }
+}
+
+/// A share at work.
+struct Working {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    standing: Standing,
+    reported: bool,
+}
+
+/// Keeps the generations as the configuration says.
+pub(super) struct Keeper {
+    pub(super) materials: Materials,
+    pub(super) generations: Generations,
+    pub(super) duties: Duties,
+    pub(super) configuration: Configuration,
+    pub(super) clock: SharedClock,
+    pub(super) process: Arc<str>,
+    pub(super) standings: Standings,
+}
+
+/// What a keeper keeps.
+struct Kept {
+    shares: BTreeMap<(u32, u32), Working>,
+    /// The speed of each generation's replay.
+    speeds: BTreeMap<u32, watch::Sender<Speed>>,
+    /// Dropped generations, and when their tables go.
+    dropped: BTreeMap<u32, Instant>,
+    closing: JoinSet<()>,
+    snapshots: watch::Receiver<Arc<ConfigSnapshot>>,
+}
+
+impl Keeper {
+    /// Keeps them until `stop`.
+    pub(super) async fn keep(self, stop: CancellationToken) {
+        let mut kept = Kept {
+            shares: BTreeMap::new(),
+            speeds: BTreeMap::new(),
+            dropped: self.dropped_before(),
+            closing: JoinSet::new(),
+            snapshots: self.configuration.snapshots(),
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.look(&mut kept) => {}
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                changed = kept.snapshots.changed() => {
+                    if changed.is_err() {
+                        tokio::time::sleep(LOOKED_EVERY).await;
+                    }
+                }
+                () = tokio::time::sleep(LOOKED_EVERY) => {}
+            }
+        }
+        for working in kept.shares.values() {
+            working.stop.cancel();
+        }
+        for (_, working) in kept.shares {
+            // A share reports its failure itself.
+            let _ = working.task.await;
+        }
+        while kept.closing.join_next().await.is_some() {}
+        let active = self.generations.active().generation();
+        for projector in self.generations.all() {
+            if projector.generation() != active {
+                projector.close().await;
+            }
+        }
+    }
+
+    /// Generations that a process was to remove which ended before it had.
+    fn dropped_before(&self) -> BTreeMap<u32, Instant> {
+        let views = self.configuration.snapshot().views(&self.materials.datacenter);
+        (1..=views.generation_last)
+            .filter(|generation| !views.generations.contains_key(generation))
+            .map(|generation| (generation, Instant::now()))
+            .collect()
+    }
+
+    async fn look(&self, kept: &mut Kept) {
+        let views = kept.snapshots.borrow_and_update().views(&self.materials.datacenter);
+        self.add_new(&views).await;
+        self.observe().await;
+        self.activate(views.active);
+        Self::set_speeds(&views, kept);
+        self.work(&views, kept).await;
+        self.finish(&views).await;
+        self.remove_dropped(&views, kept).await;
+    }
+
+    async fn add_new(&self, views: &ViewsState) {
+        for generation in views.generations.keys() {
+            if self.generations.get(Generation(*generation)).is_some() {
+                continue;
+            }
+            match self.materials.projector(*generation, false, Some(QUEUE_KIB)).await {
+                Ok(projector) => {
+                    tracing::info!(generation, "another generation of the views is written from now on");
+                    self.generations.add(projector);
+                }
+                Err(error) => {
+                    tracing::warn!(generation, %error, "a generation of the views cannot be opened yet")
+                }
+            }
+        }
+    }
+
+    /// Looks how far other processes have written what this one does not write.
+    async fn observe(&self) {
+        if !self.materials.is_cluster {
+            return;
+        }
+        for projector in self.generations.all() {
+            let looks = (0..self.materials.partitions).map(|partition| projector.observe(partition));
+            let failed = futures::future::join_all(looks).await.into_iter().find_map(Result::err);
+            if let Some(error) = failed {
+                tracing::debug!(%error, "it cannot be told how far the views are");
+            }
+        }
+    }
+
+    fn activate(&self, active: u32) {
+        let before = self.generations.active().generation().0;
+        if before == active {
+            return;
+        }
+        match self.generations.activate(Generation(active)) {
+            Ok(()) => tracing::info!(
+                before,
+                generation = active,
+                "another generation of the views is read from now on"
+            ),
+            Err(behind) => tracing::debug!(%behind, "reads stay where they are until it is as far"),
+        }
+    }
+
+    fn set_speeds(views: &ViewsState, kept: &mut Kept) {
+        for generation in views.generations.keys() {
+            let replay = views.running().filter(|replay| replay.generation == *generation);
+            let speed = Speed {
+                paused: replay.is_some_and(|replay| replay.status == ReplayStatus::Paused),
+                records_per_second: replay.and_then(|replay| replay.records_per_second),
+            };
+            let sender = kept.speeds.entry(*generation).or_insert_with(|| watch::Sender::new(speed));
+            sender.send_if_modified(|current| std::mem::replace(current, speed) != speed);
+        }
+        kept.speeds.retain(|generation, _| views.generations.contains_key(generation));
+    }
+
+    /// Begins the shares that are this process's, ends those that are not, and says which have stalled.
+    async fn work(&self, views: &ViewsState, kept: &mut Kept) {
+        let is_ours = |generation: u32, partition: u32| {
+            views.generations.contains_key(&generation)
+                && self.duties.of(partition).projects
+                && !self.generations.is_fed(partition, Generation(generation))
+        };
+        let over: Vec<_> = kept
+            .shares
+            .iter()
+            .filter(|((generation, partition), working)| {
+                !is_ours(*generation, *partition) || working.task.is_finished()
+            })
+            .map(|(place, _)| *place)
+            .collect();
+        for place in over {
+            self.end(place, kept).await;
+        }
+        for projector in self.generations.all() {
+            let generation = projector.generation().0;
+            let Some(speed) = kept.speeds.get(&generation) else { continue };
+            let ours: Vec<_> =
+                (0..self.materials.partitions).filter(|partition| is_ours(generation, *partition)).collect();
+            let mut pace = None;
+            for partition in ours {
+                let place = (generation, partition);
+                if kept.shares.contains_key(&place) || !self.may_begin(partition) {
+                    continue;
+                }
+                let pace = pace.get_or_insert_with(|| Pace::new(speed.subscribe()));
+                let share = Share {
+                    views: self.materials.views(generation),
+                    partition,
+                    projector: projector.clone(),
+                    options: RebuildOptions::default(),
+                    atomic: self.materials.is_atomic,
+                    pace: pace.clone(),
+                    standing: Standing::default(),
+                };
+                kept.shares.insert(place, begin(share));
+            }
+        }
+        let mut standings = self.standings.lock();
+        *standings = kept.shares.iter().map(|(place, working)| (*place, working.standing.clone())).collect();
+        drop(standings);
+        report_stalls(views, kept);
+    }
+
+    /// Says that a rebuild is done once its generation is as far as the log was when it began. Whoever writes the first
+    /// partition does; that two of them say so at once changes nothing.
+    async fn finish(&self, views: &ViewsState) {
+        let Some(replay) = views.running().filter(|replay| replay.kind == ReplayKind::Rebuild) else {
+            return;
+        };
+        let Some(projector) = self.generations.get(Generation(replay.generation)) else { return };
+        let is_there = (0_u32..)
+            .zip(replay.ends.iter())
+            .all(|(partition, end)| projector.applied_offset(partition) + 1 >= *end);
+        if !is_there || !self.duties.of(0).projects {
+            return;
+        }
+        let entity = Entity::Views(self.materials.datacenter.clone());
+        let envelope = Envelope {
+            event_id: EventId::idempotent("", &format!("finish/{entity}"), &replay.number.to_string()),
+            entity,
+            namespace: None,
+            recorded_at_us: self.clock.now_us(),
+            cause: None,
+            traceparent: None,
+            author: Author::Ingest { principal: format!("process:{}", self.process).into() },
+        };
+        let event = ReplayFinished { replay: i32::try_from(replay.number).unwrap_or(i32::MAX) };
+        match self.configuration.change(envelope, event.into(), PATIENCE).await {
+            Ok(_) => {
+                tracing::info!(replay = replay.number, generation = replay.generation, "a replay is finished")
+            }
+            Err(error) => tracing::warn!(replay = replay.number, %error, "its end cannot be recorded yet"),
+        }
+    }
+
+    /// A partition whose owner has not begun yet is not begun either: it may be about to feed this generation.
+    fn may_begin(&self, partition: u32) -> bool {
+        self.generations.fed(partition).is_some()
+            || self
+                .generations
+                .all()
+                .iter()
+                .all(|projector| !self.generations.is_fed(partition, projector.generation()))
+    }
+
+    async fn end(&self, place: (u32, u32), kept: &mut Kept) {
+        let Some(working) = kept.shares.remove(&place) else { return };
+        working.stop.cancel();
+        let _ = working.task.await;
+        let (generation, partition) = place;
+        let Some(projector) = self.generations.get(Generation(generation)) else { return };
+        // Its owner writes it now, or another process does.
+        if !self.generations.is_fed(partition, Generation(generation))
+            && let Err(error) = projector.begin(partition, false).await
+        {
+            tracing::warn!(generation, partition, %error, "a share of the views was not handed over cleanly");
+        }
+    }
+
+    async fn remove_dropped(&self, views: &ViewsState, kept: &mut Kept) {
+        for projector in self.generations.all() {
+            let generation = projector.generation();
+            if views.generations.contains_key(&generation.0) {
+                continue;
+            }
+            // The active one stays until reads have left it.
+            if let Some(projector) = self.generations.remove(generation) {
+                tracing::info!(generation = generation.0, "a generation of the views is written no more");
+                kept.closing.spawn(async move { projector.close().await });
+                kept.dropped.insert(generation.0, Instant::now() + KEPT_FOR);
+            }
+        }
+        while kept.closing.try_join_next().is_some() {}
+        let due: Vec<_> = kept
+            .dropped
+            .iter()
+            .filter(|(_, at)| **at <= Instant::now())
+            .map(|(generation, _)| *generation)
+            .collect();
+        for generation in due {
+            match self.materials.store.drop_generation(Generation(generation)).await {
+                Ok(()) => {
+                    kept.dropped.remove(&generation);
+                }
+                Err(error) => {
+                    tracing::warn!(generation, %error, "the tables of a dropped generation cannot be removed yet");
+                    kept.dropped.insert(generation, Instant::now() + KEPT_FOR);
+                }
+            }
+        }
+    }
+}
+
+fn begin(share: Share) -> Working {
+    let (stop, standing) = (CancellationToken::new(), share.standing.clone());
+    let (stopped, generation, partition) = (stop.clone(), share.views.generation.0, share.partition);
+    let task = tokio::spawn(async move {
+        if let Err(error) = share.run(stopped).await {
+            tracing::error!(generation, partition, %error, "a generation of the views cannot be filled");
+            // Whoever keeps it begins it again; not at once, for waiting has not helped.
+            tokio::time::sleep(STALLED_AFTER).await;
+        }
+    });
+    Working { stop, task, standing, reported: false }
+}
+
+fn report_stalls(views: &ViewsState, kept: &mut Kept) {
+    let paused = views.running().filter(|replay| replay.status == ReplayStatus::Paused);
+    for ((generation, partition), working) in &mut kept.shares {
+        let is_paused = paused.is_some_and(|replay| replay.generation == *generation);
+        let still_for = working.standing.still_for();
+        if still_for < STALLED_AFTER || is_paused {
+            working.reported = false;
+        } else if !std::mem::replace(&mut working.reported, true) {
+            tracing::warn!(
+                generation, partition, offset = working.standing.next_offset(),
+                run_id = ?working.standing.run_id(), still_for_s = still_for.as_secs(),
+                reason = working.standing.failure(), "filling a generation of the views has stalled"
+            );
+        }
+    }
+}
