@@ -3,6 +3,7 @@
 mod access;
 mod bench;
 mod operate;
+mod replay;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,10 @@ pub use self::bench::{
     BenchCommand, KillArguments, LoadArguments, RebuildArguments, ScaleArguments, TimersArguments,
 };
 pub use self::operate::{CheckArguments, ExportArguments, FoldCommand, RaiseArguments, StatusArguments};
+pub use self::replay::{
+    CancelReplayArguments, GenerationArguments, PlanArguments, RateArguments, ReplayArguments, ReplayCommand,
+    ReplayKindArgument, ReplayStatusArguments, RunReplayArguments,
+};
 
 const EXIT_CODES: &str = "Exit codes: 0 it was done; 1 it failed, or the run it is about did; 2 the command line or \
                           the configuration is wrong; 3 no server answers; 4 there is no such thing.";
@@ -59,6 +64,9 @@ pub enum Command {
     /// Raise the version of the rules by which records are understood, after an upgrade.
     #[command(subcommand)]
     Fold(FoldCommand),
+    /// Fill the views again from the log, and choose which generation of them is read.
+    #[command(subcommand)]
+    Replay(ReplayCommand),
     /// Show the schemas of the records in the log.
     #[command(subcommand)]
     Schemas(SchemasCommand),

@@ -7,6 +7,7 @@ mod dev;
 mod fold;
 mod health;
 mod namespace;
+mod replay;
 mod run;
 mod schemas;
 mod serve;
@@ -29,6 +30,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Status(arguments) => status::run(&arguments).await,
         Command::Health(arguments) => health::run(&arguments).await,
         Command::Fold(FoldCommand::Raise(arguments)) => fold::raise(&arguments).await,
+        Command::Replay(command) => replay::run(command).await,
         Command::Schemas(command) => schemas::run(&command),
         Command::Bench(command) => bench::run(command).await,
     }

@@ -1,0 +1,115 @@
+//! The command line of replays. What each command does is in `commands/replay`.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::ServerArguments;
+
+/// Commands about the views: fill them again from the log, and choose which generation of them is read.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ReplayCommand {
+    /// Show what a replay would read and write, or why it would be refused.
+    Plan(PlanArguments),
+    /// Start a replay and follow it until it is done.
+    Run(RunReplayArguments),
+    /// Show the generations of the views, and replays with how far they are.
+    Status(ReplayStatusArguments),
+    /// Let a replay rest until it is resumed.
+    Pause(ReplayArguments),
+    /// Let a paused replay go on.
+    Resume(ReplayArguments),
+    /// Make a replay faster or slower while it runs.
+    Rate(RateArguments),
+    /// End a replay before its time and drop the generation it was filling.
+    Cancel(CancelReplayArguments),
+    /// Move every read to another generation, once that is as far as the log.
+    Cutover(GenerationArguments),
+    /// Move every read back to the generation that was read before.
+    Rollback(ServerArguments),
+    /// Stop writing a generation that is not read, and remove its tables.
+    Drop(GenerationArguments),
+}
+
+/// What a replay does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReplayKindArgument {
+    /// Fill a new generation of every view.
+    Rebuild,
+}
+
+/// What to plan.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArguments {
+    /// What it does.
+    #[arg(value_enum)]
+    pub kind: ReplayKindArgument,
+    /// Most records a second, over all partitions and processes.
+    #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: Option<u64>,
+    #[command(flatten)]
+    pub server: ServerArguments,
+}
+
+/// What to start.
+#[derive(Debug, Clone, Args)]
+pub struct RunReplayArguments {
+    #[command(flatten)]
+    pub plan: PlanArguments,
+    /// When it is done, move every read to its generation.
+    #[arg(long, conflicts_with = "detach")]
+    pub cutover: bool,
+    /// Return as soon as it is started; `tidewheel replay status --follow` shows it.
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// What to show.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayStatusArguments {
+    /// Follow the replay that runs until it has ended.
+    #[arg(long)]
+    pub follow: bool,
+    #[command(flatten)]
+    pub server: ServerArguments,
+}
+
+/// A replay.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArguments {
+    /// Its number.
+    pub replay: u32,
+    #[command(flatten)]
+    pub server: ServerArguments,
+}
+
+/// A replay and a speed.
+#[derive(Debug, Clone, Args)]
+pub struct RateArguments {
+    /// Its number.
+    pub replay: u32,
+    /// Most records a second; without it as many as it can.
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub records: Option<u64>,
+    #[command(flatten)]
+    pub server: ServerArguments,
+}
+
+/// A replay and a reason.
+#[derive(Debug, Clone, Args)]
+pub struct CancelReplayArguments {
+    /// Its number.
+    pub replay: u32,
+    /// Why, for those who look later.
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    #[command(flatten)]
+    pub server: ServerArguments,
+}
+
+/// A generation.
+#[derive(Debug, Clone, Args)]
+pub struct GenerationArguments {
+    /// Its number.
+    pub generation: u32,
+    #[command(flatten)]
+    pub server: ServerArguments,
+}

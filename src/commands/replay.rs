@@ -1,0 +1,219 @@
+//! `tidewheel replay`: replays and generations of the views on a server, through its HTTP API.
+
+mod follow;
+
+use serde_json::{Value, json};
+
+use crate::args::{
+    CancelReplayArguments, GenerationArguments, PlanArguments, RateArguments, ReplayArguments, ReplayCommand,
+    ReplayKindArgument, ReplayStatusArguments, RunReplayArguments, ServerArguments,
+};
+use crate::client::{Answer, Client, random_key};
+use crate::failure::Failure;
+use crate::output::{cell, fields, print, table};
+
+/// Does what the command line asks.
+pub async fn run(command: ReplayCommand) -> Result<(), Failure> {
+    match command {
+        ReplayCommand::Plan(arguments) => plan(&arguments).await,
+        ReplayCommand::Run(arguments) => start(&arguments).await,
+        ReplayCommand::Status(arguments) => status(&arguments).await,
+        ReplayCommand::Pause(ReplayArguments { replay, server }) => {
+            change(&server, &format!("/v1/replays/{replay}/pause"), &json!({})).await
+        }
+        ReplayCommand::Resume(ReplayArguments { replay, server }) => {
+            change(&server, &format!("/v1/replays/{replay}/resume"), &json!({})).await
+        }
+        ReplayCommand::Rate(RateArguments { replay, records, server }) => {
+            let body = json!({ "records_per_second": records });
+            change(&server, &format!("/v1/replays/{replay}/rate"), &body).await
+        }
+        ReplayCommand::Cancel(CancelReplayArguments { replay, reason, server }) => {
+            change(&server, &format!("/v1/replays/{replay}/cancel"), &json!({ "reason": reason })).await
+        }
+        ReplayCommand::Cutover(GenerationArguments { generation, server }) => {
+            activate(&server, generation).await
+        }
+        ReplayCommand::Rollback(server) => rollback(&server).await,
+        ReplayCommand::Drop(GenerationArguments { generation, server }) => {
+            change(&server, &format!("/v1/generations/{generation}/drop"), &json!({})).await
+        }
+    }
+}
+
+fn wanted(arguments: &PlanArguments) -> Value {
+    let kind = match arguments.kind {
+        ReplayKindArgument::Rebuild => "rebuild",
+    };
+    json!({ "kind": kind, "records_per_second": arguments.rate })
+}
+
+async fn plan(arguments: &PlanArguments) -> Result<(), Failure> {
+    let body = wanted(arguments).to_string();
+    let answer = Client::at(&arguments.server)?.post("/v1/replays:plan", &[], body, &random_key()).await?;
+    if arguments.server.json {
+        return Ok(print(&answer.text)?);
+    }
+    let plan = answer.json()?;
+    let views = plan["views"].as_array().map_or(&[][..], Vec::as_slice);
+    let views: Vec<_> = views.iter().filter_map(Value::as_str).collect();
+    let of = |name: &str| cell(plan.get(name));
+    print(&fields(&[
+        ("replay", of("replay")),
+        (
+            "writes",
+            format!("generation {} of {} tables: {}", of("generation"), views.len(), views.join(", ")),
+        ),
+        ("reads", format!("{} records, about {} bytes", of("records"), of("bytes"))),
+        (
+            "at least",
+            if plan["seconds"].is_null() {
+                "as fast as it can".to_owned()
+            } else {
+                format!("{} s", of("seconds"))
+            },
+        ),
+        ("keeps", format!("generation {} is read until another one is activated", of("active"))),
+    ]))?;
+    let partitions = plan["partitions"].as_array().map_or(&[][..], Vec::as_slice);
+    let row =
+        |partition: &Value| ["partition", "from", "until"].map(|name| cell(partition.get(name))).to_vec();
+    let rows: Vec<_> = partitions.iter().map(row).collect();
+    Ok(print(&format!("\n{}", table(&["partition", "from", "until"], &rows)))?)
+}
+
+async fn start(arguments: &RunReplayArguments) -> Result<(), Failure> {
+    let server = &arguments.plan.server;
+    let client = Client::at(server)?;
+    let answer = client.post("/v1/replays", &[], wanted(&arguments.plan).to_string(), &random_key()).await?;
+    let started = judged(&answer)?;
+    let replay = newest(&started)?;
+    let number = |name: &str| replay[name].as_u64().unwrap_or_default();
+    let (replay, generation) = (number("replay"), number("generation"));
+    if arguments.detach {
+        return show(server, &answer);
+    }
+    if !server.json {
+        print(&format!("replay {replay} fills generation {generation}"))?;
+    }
+    follow::until_over(&client, server.json, replay).await?;
+    if arguments.cutover {
+        let generation = u32::try_from(generation).unwrap_or(u32::MAX);
+        return activate(server, generation).await;
+    }
+    if server.json {
+        return Ok(());
+    }
+    Ok(print(&format!(
+        "generation {generation} is filled and kept up to date; `tidewheel replay cutover {generation}` lets it be read"
+    ))?)
+}
+
+async fn status(arguments: &ReplayStatusArguments) -> Result<(), Failure> {
+    let client = Client::at(&arguments.server)?;
+    let answer = client.get("/v1/replays", &[]).await?;
+    if arguments.follow {
+        let views = answer.json()?;
+        let running = views["replays"].as_array().into_iter().flatten().find(|replay| !is_over(replay));
+        if let Some(replay) = running.and_then(|replay| replay["replay"].as_u64()) {
+            return follow::until_over(&client, arguments.server.json, replay).await;
+        }
+    }
+    show(&arguments.server, &answer)
+}
+
+async fn change(server: &ServerArguments, path: &str, body: &Value) -> Result<(), Failure> {
+    let answer = Client::at(server)?.post(path, &[], body.to_string(), &random_key()).await?;
+    judged(&answer)?;
+    show(server, &answer)
+}
+
+async fn activate(server: &ServerArguments, generation: u32) -> Result<(), Failure> {
+    change(server, &format!("/v1/generations/{generation}/activate"), &json!({})).await
+}
+
+async fn rollback(server: &ServerArguments) -> Result<(), Failure> {
+    let views = Client::at(server)?.get("/v1/replays", &[]).await?.json()?;
+    let previous = views["previous"].as_u64().and_then(|previous| u32::try_from(previous).ok());
+    let Some(previous) = previous else {
+        return Err(Failure::Failed(format!(
+            "generation {} is read and the one before is gone or never was; rebuild to get another",
+            cell(views.get("active"))
+        )));
+    };
+    activate(server, previous).await
+}
+
+/// The views after a change; a change that was not judged in time is a failure that says so.
+fn judged(answer: &Answer) -> Result<Value, Failure> {
+    if answer.status == 202 {
+        let text = "it is recorded, but was not judged in time; look with `tidewheel replay status`";
+        return Err(Failure::Failed(text.to_owned()));
+    }
+    answer.json()
+}
+
+fn newest(views: &Value) -> Result<&Value, Failure> {
+    views["replays"].get(0).ok_or_else(|| Failure::Failed("the server's answer names no replay".to_owned()))
+}
+
+/// Whether a replay has ended.
+fn is_over(replay: &Value) -> bool {
+    matches!(replay["status"].as_str(), Some("finished" | "cancelled"))
+}
+
+/// The percentage that is done, with one digit.
+fn percent(replay: &Value) -> String {
+    let number = |name: &str| replay[name].as_u64().unwrap_or_default() as f64;
+    let (done, records) = (number("done"), number("records"));
+    if records > 0.0 { format!("{:.1}", done / records * 100.0) } else { "100.0".to_owned() }
+}
+
+fn show(server: &ServerArguments, answer: &Answer) -> Result<(), Failure> {
+    if server.json {
+        return Ok(print(&answer.text)?);
+    }
+    let views = answer.json()?;
+    let generations = views["generations"].as_array().map_or(&[][..], Vec::as_slice);
+    let rows: Vec<Vec<String>> = generations
+        .iter()
+        .map(|generation| {
+            let number = &generation["generation"];
+            let role = match () {
+                () if *number == views["active"] => "read",
+                () if *number == views["previous"] => "read before",
+                () => "",
+            };
+            let mut row = vec![cell(Some(number)), role.to_owned()];
+            row.extend(
+                ["lag", "filled_by", "mendings", "activated_at"].map(|name| cell(generation.get(name))),
+            );
+            row
+        })
+        .collect();
+    print(&table(&["generation", "role", "lag", "filled by", "mendings", "activated"], &rows))?;
+    let replays = views["replays"].as_array().map_or(&[][..], Vec::as_slice);
+    if replays.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = replays
+        .iter()
+        .map(|replay| {
+            let mut row: Vec<_> =
+                ["replay", "kind", "status", "generation"].map(|name| cell(replay.get(name))).to_vec();
+            row.push(percent(replay));
+            row.extend(["records", "records_per_second", "started_at"].map(|name| cell(replay.get(name))));
+            row
+        })
+        .collect();
+    let titles = ["replay", "kind", "status", "generation", "percent", "records", "rate", "started"];
+    print(&format!("\n{}", table(&titles, &rows)))?;
+    for (replay, share) in replays.iter().flat_map(|replay| {
+        replay["shares"].as_array().into_iter().flatten().map(move |share| (replay, share))
+    }) {
+        if let Some(stall) = follow::stall(share) {
+            print(&format!("replay {}: {stall}", cell(replay.get("replay"))))?;
+        }
+    }
+    Ok(())
+}
