@@ -67,7 +67,16 @@ fn config_envelope(event: &ConfigEvent, full: bool) -> Envelope {
         ConfigEvent::TokenCreated(_) | ConfigEvent::TokenRotated(_) | ConfigEvent::TokenRevoked(_) => {
             Entity::Token(TokenId::random([event_type as u8; 16]))
         }
-        _ => Entity::Views(name("east")),
+        ConfigEvent::ReplayStarted(_)
+        | ConfigEvent::ReplayPaused(_)
+        | ConfigEvent::ReplayResumed(_)
+        | ConfigEvent::ReplayRateChanged(_)
+        | ConfigEvent::ReplayCancelled(_)
+        | ConfigEvent::ReplayProgressed(_)
+        | ConfigEvent::ReplayFinished(_)
+        | ConfigEvent::GenerationActivated(_)
+        | ConfigEvent::GenerationDropped(_)
+        | ConfigEvent::ViewsMended(_) => Entity::Views(name("east")),
     };
     envelope
 }

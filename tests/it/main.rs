@@ -6,4 +6,5 @@ mod commands;
 mod node;
 mod operating;
 mod readme;
+mod replay;
 mod restart;

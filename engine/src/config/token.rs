@@ -99,7 +99,19 @@ impl TokenState {
                 Ok(())
             }
             // The codec lets no event through that is about something else.
-            _ => Err(Rejection::Undecodable),
+            ConfigEvent::LogCreated(_)
+            | ConfigEvent::FoldRaised(_)
+            | ConfigEvent::NamespaceCreated(_)
+            | ConfigEvent::ReplayStarted(_)
+            | ConfigEvent::ReplayPaused(_)
+            | ConfigEvent::ReplayResumed(_)
+            | ConfigEvent::ReplayRateChanged(_)
+            | ConfigEvent::ReplayCancelled(_)
+            | ConfigEvent::ReplayProgressed(_)
+            | ConfigEvent::ReplayFinished(_)
+            | ConfigEvent::GenerationActivated(_)
+            | ConfigEvent::GenerationDropped(_)
+            | ConfigEvent::ViewsMended(_) => Err(Rejection::Undecodable),
         };
         if outcome.is_ok() {
             self.version = self.version.saturating_add(1);

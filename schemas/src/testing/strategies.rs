@@ -268,7 +268,16 @@ pub fn any_config_envelope_and_event() -> impl Strategy<Value = (Envelope, Confi
                 ConfigEvent::TokenCreated(_)
                 | ConfigEvent::TokenRotated(_)
                 | ConfigEvent::TokenRevoked(_) => Entity::Token(token_id),
-                _ => Entity::Views(name),
+                ConfigEvent::ReplayStarted(_)
+                | ConfigEvent::ReplayPaused(_)
+                | ConfigEvent::ReplayResumed(_)
+                | ConfigEvent::ReplayRateChanged(_)
+                | ConfigEvent::ReplayCancelled(_)
+                | ConfigEvent::ReplayProgressed(_)
+                | ConfigEvent::ReplayFinished(_)
+                | ConfigEvent::GenerationActivated(_)
+                | ConfigEvent::GenerationDropped(_)
+                | ConfigEvent::ViewsMended(_) => Entity::Views(name),
             };
             (envelope, event)
         },
