@@ -1,6 +1,7 @@
 //! What the projector promises, held against the real fold and real stores.
 
 mod codecs;
+mod generations;
 mod http;
 mod load;
 mod order;
