@@ -19,7 +19,7 @@ use crate::rebuild::{RebuildError, RebuildOptions, Rebuilding};
 use crate::verify::Views;
 
 /// Records behind the end of the log at which filling becomes following.
-const NEAR: i64 = 2_048;
+const NEAR: i64 = 512;
 /// Most records that are followed at once.
 const FOLLOWED_MAX: usize = 1_024;
 /// How long a share rests after a failure that may pass, at first and at most.

@@ -161,7 +161,7 @@ impl Keeper {
         self.add_new(&views).await;
         self.observe().await;
         self.activate(views.active);
-        Self::set_speeds(&views, kept);
+        self.set_speeds(&views, kept);
         self.work(&views, kept).await;
         self.finish(&views).await;
         self.remove_dropped(&views, kept).await;
@@ -213,12 +213,18 @@ impl Keeper {
         }
     }
 
-    fn set_speeds(views: &ViewsState, kept: &mut Kept) {
+    fn set_speeds(&self, views: &ViewsState, kept: &mut Kept) {
+        let all = u64::from(self.materials.partitions.max(1));
+        let ours = (0..self.materials.partitions)
+            .filter(|partition| self.duties.of(*partition).projects)
+            .count() as u64;
+        // A rate is over all processes: each takes as much of it as it has of the partitions.
+        let of_ours = |rate: u64| (rate.saturating_mul(ours) / all).max(1);
         for generation in views.generations.keys() {
             let replay = views.running().filter(|replay| replay.generation == *generation);
             let speed = Speed {
                 paused: replay.is_some_and(|replay| replay.status == ReplayStatus::Paused),
-                records_per_second: replay.and_then(|replay| replay.records_per_second),
+                records_per_second: replay.and_then(|replay| replay.records_per_second).map(of_ours),
             };
             let sender = kept.speeds.entry(*generation).or_insert_with(|| watch::Sender::new(speed));
             sender.send_if_modified(|current| std::mem::replace(current, speed) != speed);

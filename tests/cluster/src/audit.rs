@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidewheel::node::GENERATION;
 use tidewheel_engine::{Fold, Verdict};
 use tidewheel_schemas::{Entity, Event, RunId, TopicPartition};
+use tidewheel_store::Generation;
 
 use crate::nodes::{Cluster, PARTITIONS, PATIENCE};
 
@@ -28,6 +29,14 @@ pub struct Audit {
 /// # Panics
 /// When something is not as promised.
 pub async fn audit(cluster: &Cluster, datacenter: &str) -> Audit {
+    audit_of(cluster, datacenter, GENERATION).await
+}
+
+/// As [`audit`], of another generation of the views.
+///
+/// # Panics
+/// When something is not as promised.
+pub async fn audit_of(cluster: &Cluster, datacenter: &str, generation: Generation) -> Audit {
     let (log, topic) = (cluster.log(datacenter), cluster.topic(datacenter));
     let mut audit = Audit::default();
     let mut results = BTreeSet::new();
@@ -72,7 +81,7 @@ pub async fn audit(cluster: &Cluster, datacenter: &str) -> Audit {
         topic,
         partitions: PARTITIONS,
         store: cluster.store(datacenter).await,
-        generation: GENERATION,
+        generation,
     };
     let began = std::time::Instant::now();
     loop {

@@ -4,6 +4,7 @@ mod away;
 mod datacenters;
 mod failover;
 mod refused;
+mod replay;
 mod restart;
 mod tokens;
 mod upgrade;

@@ -1,0 +1,116 @@
+//! Views of a cluster are rebuilt and cut over while it works and processes die.
+
+use serde_json::{Value, json};
+use tidewheel_cluster::audit::{audit, audit_of};
+use tidewheel_cluster::load::{Load, all_completed};
+use tidewheel_cluster::nodes::{Cluster, PATIENCE, Servers};
+use tidewheel_store::Generation;
+
+use crate::{NODE, took};
+
+/// Runs that lie in the log before.
+const RUNS: usize = 1_200;
+
+struct Operator {
+    client: reqwest::Client,
+    address: String,
+}
+
+impl Operator {
+    fn at(address: &str) -> Self {
+        Self { client: reqwest::Client::new(), address: address.to_owned() }
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Value {
+        let sent = self.client.post(format!("{}{path}", self.address)).json(body).send().await;
+        let answer = sent.expect("an answer");
+        let status = answer.status();
+        let text = answer.text().await.expect("a body");
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    async fn views(&self) -> Value {
+        let sent = self.client.get(format!("{}/v1/replays", self.address)).send().await;
+        sent.expect("an answer").json().await.expect("JSON")
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let began = std::time::Instant::now();
+        loop {
+            let views = self.views().await;
+            if holds(&views) {
+                return views;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what}: {views}");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn start_runs(&self) {
+        let line = json!({"workflow": "steps", "input": [1, 0]}).to_string() + "\n";
+        let request = self.client.post(format!("{}/v1/namespaces/default/runs:batch", self.address));
+        let request = request.header("content-type", "application/x-ndjson").body(line.repeat(RUNS));
+        let answer = request.send().await.expect("an answer").text().await.expect("lines");
+        assert_eq!(answer.matches("accepted").count(), RUNS);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_are_rebuilt_and_cut_over_while_processes_work_and_die() {
+    let test = "views_are_rebuilt_and_cut_over_while_processes_work_and_die";
+    let Some(servers) = Servers::shared(test).await else { return };
+    let cluster = Cluster::new(servers, "replayed");
+    let first = cluster.start(NODE, "first", "alpha", "").await;
+    let second = cluster.start(NODE, "second", "alpha", "").await;
+    let operator = Operator::at(&second.address);
+    operator.start_runs().await;
+    let load = Load::begin(&[&second.address, &first.address], 4);
+    load.more(20).await;
+    let began = std::time::Instant::now();
+    operator.post("/v1/replays", &json!({"kind": "rebuild", "records_per_second": 500})).await;
+    operator
+        .until("it goes on", |views| views["replays"][0]["done"].as_u64().is_some_and(|done| done > 500))
+        .await;
+    first.kill().await;
+    // Its partitions are taken over, and its share of the rebuild with them.
+    operator.post("/v1/replays/1/rate", &json!({})).await;
+    operator.until("it is done", |views| views["replays"][0]["status"] == "finished").await;
+    took("the rebuild with a process killed", began);
+    let third = cluster.start(NODE, "third", "alpha", "").await;
+    let others = [Operator::at(&second.address), Operator::at(&third.address)];
+    for generation in [2, 1, 2] {
+        let path = format!("/v1/generations/{generation}/activate");
+        let began = std::time::Instant::now();
+        // What is read may be some records behind for a moment.
+        operator
+            .until("it is near", |views| {
+                views["generations"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().all(|one| one["lag"].as_u64() < Some(5_000)))
+            })
+            .await;
+        operator.post(&path, &json!({})).await;
+        for process in &others {
+            process.until("reads move", |views| views["read_here"] == generation).await;
+        }
+        took("from the change to reads everywhere", began);
+        load.more(20).await;
+    }
+    let acknowledged = load.end().await;
+    all_completed(&third.address, &acknowledged).await;
+    all_completed(&second.address, &acknowledged).await;
+    let audited = audit(&cluster, "alpha").await;
+    assert!(audited.runs.len() >= acknowledged.len() + RUNS, "{}", audited.runs.len());
+    assert_eq!(audited.rejected, Vec::<String>::new());
+    audit_of(&cluster, "alpha", Generation(2)).await;
+    operator.post("/v1/generations/1/drop", &json!({})).await;
+    // Who fed the generation that is gone goes on without it.
+    let load = Load::begin(&[&second.address, &third.address], 4);
+    load.more(40).await;
+    let acknowledged = load.end().await;
+    all_completed(&third.address, &acknowledged).await;
+    audit_of(&cluster, "alpha", Generation(2)).await;
+    second.stop().await;
+    third.stop().await;
+}
