@@ -3,8 +3,9 @@
 mod access;
 mod bench;
 mod commands;
+mod documents;
 mod node;
 mod operating;
-mod readme;
+
 mod replay;
 mod restart;

@@ -1,4 +1,4 @@
-//! Executes the README's console blocks against the built binary and compares the answers. Not what they mean.
+//! Executes the console blocks of documents against the built binary and compares the answers. Not what they mean.
 //!
 //! In a ```` ```console ```` block a line that starts with `$ ` is a command and the lines below it are its answer.
 //! `…` stands for any text within a line; `<name>` for text without quotes, the same wherever it is repeated in
@@ -12,28 +12,32 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// The address the README's examples use.
+/// The address the documents' examples use.
 const PRINTED_ADDRESS: &str = "127.0.0.1:7400";
 /// How long a node may take to say its address before the test gives up.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-#[test]
-fn the_readme_examples_answer_as_printed() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md is readable");
-    let examples = examples(&readme);
-    assert!(examples.len() >= 5, "README.md has only {} console examples", examples.len());
-    let node = Node::start();
+/// Runs the examples of a document one after the other, each as `shell` makes its command, and says which answered
+/// otherwise than printed.
+fn answers_otherwise(document: &str, address: &str, shell: impl Fn(&str) -> Command) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+    let text = std::fs::read_to_string(path).expect("the document is readable");
+    let examples = examples(&text);
+    assert!(examples.len() >= 5, "{document} has only {} console examples", examples.len());
     let mut bound = BTreeMap::new();
     let mut report = String::new();
     for example in &examples {
-        let command = example.command.replace(PRINTED_ADDRESS, &node.address);
-        let output = Command::new("bash").args(["-c", &command]).output().expect("bash runs");
-        let answer = String::from_utf8_lossy(&output.stdout).replace(&node.address, PRINTED_ADDRESS);
+        // What an earlier answer said is what a later command means.
+        let named =
+            bound.iter().fold(example.command.clone(), |command, (name, value): (&String, &String)| {
+                command.replace(&format!("<{name}>"), value)
+            });
+        let output = shell(&named.replace(PRINTED_ADDRESS, address)).output().expect("bash runs");
+        let answer = String::from_utf8_lossy(&output.stdout).replace(address, PRINTED_ADDRESS);
         if !matches_answer(&example.answer, &answer, &mut bound) {
             let _ = write!(
                 report,
-                "\nREADME.md:{}\n$ {}\nprinted:  {}\nanswered: {}\nstderr: {}",
+                "\n{document}:{}\n$ {}\nprinted:  {}\nanswered: {}\nstderr: {}",
                 example.line,
                 example.command,
                 example.answer,
@@ -42,6 +46,59 @@ fn the_readme_examples_answer_as_printed() {
             );
         }
     }
+    report
+}
+
+fn bash(command: &str) -> Command {
+    let mut bash = Command::new("bash");
+    bash.args(["-c", command]);
+    bash
+}
+
+#[test]
+fn the_readme_examples_answer_as_printed() {
+    let node = Node::start();
+    let report = answers_otherwise("README.md", &node.address, bash);
+    assert!(report.is_empty(), "{report}");
+}
+
+/// The processes that a document starts write their ids to `*.pid` in its folder; they end with the test.
+struct Folder(tempfile::TempDir);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        for entry in std::fs::read_dir(self.0.path()).into_iter().flatten().flatten() {
+            let id = std::fs::read_to_string(entry.path())
+                .ok()
+                .filter(|_| entry.path().extension().is_some_and(|extension| extension == "pid"));
+            let id = id.and_then(|id| id.trim().parse().ok()).and_then(rustix::process::Pid::from_raw);
+            if let Some(id) = id {
+                // It may have ended as the document says.
+                let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_examples_of_replay_answer_as_printed() {
+    let folder = Folder(tempfile::tempdir().expect("a temporary folder"));
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = port.expect("a free port").to_string();
+    let binary = Path::new(env!("CARGO_BIN_EXE_tidewheel")).parent().expect("a folder").to_owned();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
+    let shell = |command: &str| {
+        let mut bash = bash(command);
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("TIDEWHEEL_") {
+                bash.env_remove(variable);
+            }
+        }
+        bash.current_dir(folder.0.path()).env("PATH", &path).stdin(Stdio::null());
+        bash.env("TIDEWHEEL_LISTEN", &address).env("TIDEWHEEL_SERVER", format!("http://{address}"));
+        bash
+    };
+    let report = answers_otherwise("docs/replay.md", &address, shell);
     assert!(report.is_empty(), "{report}");
 }
 
