@@ -11,6 +11,7 @@ use tidewheel_schemas::{Event, RunId};
 use tidewheel_store::{Cursor, Generation, Row, Scan, SharedStore, StoreError, TableSchema, Value};
 
 use crate::views::open_work::{self, Bucket};
+use crate::views::parked::{self, ParkedRow};
 use crate::views::partition_control::{self, Checkpoint};
 use crate::views::run_parts::Parts;
 use crate::views::runs::{self, StoredHeader};
@@ -189,6 +190,32 @@ impl Views {
         let key = partition_control::key(partition);
         let row = self.store.get(self.generation, &partition_control::TABLE, &key).await?;
         row.map(|row| partition_control::read(partition, row)).transpose()
+    }
+
+    /// Up to `limit` parked runs of a partition in the order of their ids, those after `after`.
+    ///
+    /// # Errors
+    /// When the store fails or a row cannot be read.
+    pub async fn parked(
+        &self,
+        partition: u32,
+        after: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<ParkedRow>, StoreError> {
+        let (mut from, mut found) = (after.map(parked::key_after), Vec::new());
+        let mut next = None;
+        while found.len() < limit {
+            let (key, left) = (parked::partition_key(partition), limit - found.len());
+            let page = self.page(&parked::TABLE, key, from.take(), next.take(), left).await?;
+            for row in page.rows {
+                found.push(parked::read(row)?);
+            }
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// The outbox of a partition as of its checkpoint, in order.

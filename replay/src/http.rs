@@ -2,6 +2,7 @@
 
 mod answer;
 mod generations;
+mod parked;
 mod plan;
 mod replays;
 
@@ -47,6 +48,7 @@ pub fn router(replaying: Replaying) -> OpenApiRouter {
         .routes(routes!(replays::resume_replay))
         .routes(routes!(replays::change_rate))
         .routes(routes!(replays::cancel_replay))
+        .routes(routes!(parked::list_parked))
         .routes(routes!(generations::activate_generation))
         .routes(routes!(generations::drop_generation))
         .with_state(replaying)

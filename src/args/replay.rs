@@ -27,6 +27,8 @@ pub enum ReplayCommand {
     Rollback(ServerArguments),
     /// Stop writing a generation that is not read, and remove its tables.
     Drop(GenerationArguments),
+    /// List the runs that wait because a record of them could not be applied, why, and the record.
+    Parked(ServerArguments),
 }
 
 /// What a replay does.

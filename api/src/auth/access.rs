@@ -37,6 +37,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/v1/fold", Need::Everywhere(&[Admin])),
     ("GET", "/v1/replays", Need::Everywhere(&[Admin])),
     ("POST", "/v1/replays", Need::Everywhere(&[Admin])),
+    ("GET", "/v1/parked", Need::Everywhere(&[Admin])),
     ("POST", "/v1/replays:plan", Need::Everywhere(&[Admin])),
     ("POST", "/v1/replays/{replay}/pause", Need::Everywhere(&[Admin])),
     ("POST", "/v1/replays/{replay}/resume", Need::Everywhere(&[Admin])),

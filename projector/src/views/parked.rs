@@ -43,6 +43,13 @@ fn clustering_key(run_id: RunId) -> Key {
     vec![Value::Blob(Bytes::copy_from_slice(run_id.as_bytes()))]
 }
 
+/// The first clustering key after that of a run.
+pub fn key_after(run_id: RunId) -> Key {
+    let mut bytes = run_id.as_bytes().to_vec();
+    bytes.push(0);
+    vec![Value::Blob(bytes.into())]
+}
+
 /// The row of a parked run.
 pub fn write(partition: u32, row: &ParkedRow, timestamp_us: i64) -> Write {
     let columns = vec![Value::Int(row.parked_at), text(&row.cause)];
