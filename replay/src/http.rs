@@ -1,9 +1,11 @@
 //! The face of replays: routes that plan, start, steer and show them, and move reads between generations.
 
 mod answer;
+mod examine;
 mod generations;
 mod plan;
 mod replays;
+mod verify;
 
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use tidewheel_schemas::{ConfigEvent, Entity, Topic};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::examine::{Examine, router as examine_router};
 use crate::share::Standings;
 
 /// What the routes of replays need of their node.

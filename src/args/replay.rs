@@ -1,6 +1,10 @@
 //! The command line of replays. What each command does is in `commands/replay`.
 
+mod examine;
+
 use clap::{Args, Subcommand, ValueEnum};
+
+pub use self::examine::VerifyArguments;
 
 use super::ServerArguments;
 
@@ -27,6 +31,8 @@ pub enum ReplayCommand {
     Rollback(ServerArguments),
     /// Stop writing a generation that is not read, and remove its tables.
     Drop(GenerationArguments),
+    /// Compare every row of the views with what the log says, and mend what differs.
+    Verify(VerifyArguments),
 }
 
 /// What a replay does.
