@@ -16,6 +16,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than any wait a server grants.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(6 * 60);
 
+/// No limit: of what is told line by line, every line says that the server is alive.
+const FOLLOW_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// A server.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -135,6 +138,17 @@ impl Client {
         idempotency_key: &str,
     ) -> Result<Response, Failure> {
         self.send(self.post_request(path, &[], "application/x-ndjson", body, idempotency_key)).await
+    }
+
+    /// As [`Self::post_lines`], for an answer that takes as long as it takes; the request is one JSON object.
+    pub async fn follow_lines(
+        &self,
+        path: &str,
+        body: String,
+        idempotency_key: &str,
+    ) -> Result<Response, Failure> {
+        let request = self.post_request(path, &[], "application/json", body, idempotency_key);
+        self.send(request.timeout(FOLLOW_TIMEOUT)).await
     }
 
     fn post_request(

@@ -101,6 +101,7 @@ codes! {
     TooManyMendings = "too_many_mendings", CONFLICT, "It was mended too often";
     NotReadyToActivate = "not_ready_to_activate", CONFLICT, "The generation is not ready to be read";
     LogTrimmed = "log_trimmed", CONFLICT, "The log lacks what is needed";
+    VerificationRunning = "verification_running", CONFLICT, "A verification is running";
     NothingToReplay = "nothing_to_replay", UNPROCESSABLE_ENTITY, "The scope holds nothing";
     TokenMissing = "token_missing", UNAUTHORIZED, "An access token is needed";
     TokenRefused = "token_refused", UNAUTHORIZED, "The access token is not valid";

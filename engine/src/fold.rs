@@ -159,11 +159,39 @@ impl Fold {
         record.key == key && partition_for(key, log.partitions) == self.control.partition
     }
 
-    /// Folds the next record.
+    /// Drops a run from memory, whatever a view holds of it: for whoever folds a part of the runs, and neither loads nor
+    /// decides. Records about it must be passed over from here on.
+    pub fn forget(&mut self, run_id: RunId) {
+        self.runs.remove(&run_id);
+    }
+
+    /// Folds the next record as far as it concerns the partition, and leaves its run alone: for whoever folds a part of
+    /// the runs. What is about the partition itself is folded as by [`Fold::apply`].
     ///
     /// # Errors
-    /// Only when the partition must stop: the log is ahead of this build, or records were given out of order.
-    pub fn apply(&mut self, record: &Record) -> Result<Transition, FoldError> {
+    /// As [`Fold::apply`].
+    pub fn pass_over(&mut self, record: &Record) -> Result<(), FoldError> {
+        let headers = match &record.headers {
+            RecordHeaders::Known(headers) => Some(headers),
+            RecordHeaders::Foreign(_) => None,
+        };
+        if let Some(Headers { entity: Entity::Partition(_), .. }) = headers {
+            return self.apply(record).map(|_| ());
+        }
+        self.expect(record)?;
+        if let Some(headers) = headers
+            && self.check_place(record, headers).is_ok()
+        {
+            if let Entity::Run(run_id) = headers.entity {
+                self.control.note_run(run_id);
+            }
+            self.control.admit(headers);
+        }
+        self.passed(record, headers)
+    }
+
+    /// Whether this record is the next one, and one that this build may fold.
+    fn expect(&self, record: &Record) -> Result<(), FoldError> {
         // There may be holes: a log may use offsets for marks of its own.
         if record.offset < self.control.next_offset {
             return Err(FoldError::OutOfOrder {
@@ -172,7 +200,22 @@ impl Fold {
                 found: record.offset,
             });
         }
-        check(&self.control)?;
+        check(&self.control)
+    }
+
+    fn passed(&mut self, record: &Record, headers: Option<&Headers>) -> Result<(), FoldError> {
+        self.control.next_offset = record.offset + 1;
+        self.control.last_event_id = headers.map(|headers| headers.event_id);
+        // Not only at the next record: until that one comes nothing may be decided, nor shown, by an older version.
+        check(&self.control)
+    }
+
+    /// Folds the next record.
+    ///
+    /// # Errors
+    /// Only when the partition must stop: the log is ahead of this build, or records were given out of order.
+    pub fn apply(&mut self, record: &Record) -> Result<Transition, FoldError> {
+        self.expect(record)?;
         let headers = match &record.headers {
             RecordHeaders::Known(headers) => Some(headers),
             RecordHeaders::Foreign(_) => None,
@@ -187,10 +230,7 @@ impl Fold {
         {
             self.control.next_seq = *seq;
         }
-        self.control.next_offset = record.offset + 1;
-        self.control.last_event_id = headers.map(|headers| headers.event_id);
-        // Not only at the next record: until that one comes nothing may be decided, nor shown, by an older version.
-        check(&self.control)?;
+        self.passed(record, headers)?;
         for change in &applied.outbox {
             match change {
                 OutboxChange::Put(entry) => {

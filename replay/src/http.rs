@@ -1,10 +1,12 @@
 //! The face of replays: routes that plan, start, steer and show them, and move reads between generations.
 
 mod answer;
+mod examine;
 mod generations;
 mod parked;
 mod plan;
 mod replays;
+mod verify;
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use tidewheel_schemas::{ConfigEvent, Entity, Topic};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::examine::{Examine, router as examine_router};
 use crate::share::Standings;
 
 /// What the routes of replays need of their node.

@@ -1,6 +1,7 @@
 //! The time machine: what the log says about the views. Judges with the engine's fold and the projector's rows alone.
 
 pub mod http;
+pub mod mend;
 pub mod pace;
 pub mod rebuild;
 pub mod share;
@@ -9,4 +10,6 @@ pub mod verify;
 pub use pace::{Pace, Speed};
 pub use rebuild::{RebuildError, RebuildOptions, Rebuilding, Rebuilt, rebuild};
 pub use share::{Share, ShareError, Standing, Standings};
-pub use verify::{Difference, Kind, Report, VerifyError, Views, verify};
+pub use verify::{
+    Difference, Kind, Remedy, Report, Runs, VerifyError, VerifyOptions, Views, verify, verify_with,
+};

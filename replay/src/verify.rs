@@ -1,20 +1,50 @@
-//! Verification: refolds a topic from its first record and compares every row of every view with what is stored.
+//! Verification: refolds a topic from its first record and compares every row of every view with what is stored, also
+//! while the views are written.
+//!
+//! A first look sums up what the log leads to and what is stored, in buckets of runs (`survey`, `stored`); a closer one
+//! compares row by row where the sums differ or rows moved on meanwhile (`detail`). A stored row is right when it is one
+//! of the versions that the log gives it between the checkpoint read before and the end of the log read after it, so no
+//! row needs to stand still. Memory is bounded by what may be held, not by how much there is: the first look holds runs
+//! that have not ended, the closer one a few buckets at a time.
 //!
 //! The expected rows are made record by record, never in the chunks the projector wrote, so that a difference also
-//! shows where collecting several records into one row went wrong. Memory: the whole state of the views is held
-//! once as expected rows and once as folded runs.
+//! shows where collecting several records into one row went wrong.
 
-mod compare;
+pub(crate) mod compare;
+pub(crate) mod detail;
+mod digest;
+pub(crate) mod ground;
+mod meter;
+pub(crate) mod owner;
 mod refold;
+mod report;
+mod rounds;
+mod scope;
+mod shared;
+mod stored;
+mod survey;
+mod threads;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
 
-use serde::Serialize;
-use tidewheel_engine::FoldError;
-use tidewheel_log::{LogError, SharedLog};
-use tidewheel_projector::views::TABLES;
-use tidewheel_schemas::{Topic, TopicPartition};
-use tidewheel_store::{Generation, MemoryStore, SharedStore, StateStore as _, StoreError};
+use tidewheel_log::SharedLog;
+use tidewheel_schemas::Topic;
+use tidewheel_store::{Generation, SharedStore};
+
+use self::ground::Ground;
+use self::meter::Meter;
+pub use self::meter::{OnProgress, Progress, Stop};
+pub use self::report::{Difference, Divergent, Kind, Mended, Remedy, Report, VerifyError};
+use self::rounds::Findings;
+pub use self::scope::Runs;
+use self::scope::{Chosen, Scope};
+use self::survey::Survey;
+use self::threads::Work;
+use crate::mend::MENDS_MAX;
+
+/// Bytes held unless said otherwise.
+pub const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// What is compared: the views of one topic.
 #[derive(Clone)]
@@ -31,100 +61,160 @@ pub struct Views {
     pub generation: Generation,
 }
 
-/// The outcome of a verification.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// Records that were folded.
-    pub records: u64,
-    /// Durable records after the checkpoints, which the views do not hold yet and that were not compared.
-    pub behind: u64,
-    /// Stored rows that were compared, by table.
-    pub rows_by_table: BTreeMap<&'static str, u64>,
-    /// How many differences there are.
-    pub difference_count: u64,
-    /// The first of them.
-    pub differences: Vec<Difference>,
+/// How to verify, and how much of the views.
+#[derive(Clone)]
+pub struct VerifyOptions {
+    /// Differences that are described; all are counted.
+    pub differences_max: usize,
+    /// The partitions; all unless said.
+    pub partitions: Option<Vec<u32>>,
+    /// The runs.
+    pub runs: Runs,
+    /// Bytes that may be held of runs and rows, about; the largest run is held all the same.
+    pub held_bytes_max: usize,
+    /// Threads to work on; one or none: where the caller is.
+    pub threads: usize,
+    /// Mend what differs, as this mend of the generation: 1 to 7, each higher than those before.
+    pub mend: Option<u8>,
+    /// Asks it to stop.
+    pub stop: Stop,
+    /// Is told how far it is.
+    pub on_progress: Option<OnProgress>,
 }
 
-/// A row that is not what the log says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// The table.
-    pub table: &'static str,
-    /// The row's key: names and values.
-    pub key: String,
-    /// What kind of difference.
-    pub kind: Kind,
-    /// What differs: columns with the expected and the stored value.
-    pub what: String,
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self {
+            differences_max: 20,
+            partitions: None,
+            runs: Runs::Every,
+            held_bytes_max: HELD_BYTES_MAX,
+            threads: 1,
+            mend: None,
+            stop: Stop::default(),
+            on_progress: None,
+        }
+    }
 }
 
-/// Kinds of differences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// The log says it exists, the store has none.
-    Missing,
-    /// The store has one, the log says it does not exist.
-    Extra,
-    /// The stored row was written by an earlier record than the last one that concerns it.
-    Stale,
-    /// The stored row carries a newer timestamp than any record gives it: somebody else wrote it.
-    Newer,
-    /// Same record, other values.
-    Edited,
+/// What the parts of a verification share.
+struct Job {
+    views: Views,
+    scope: Scope,
+    partitions: Vec<u32>,
+    threads: usize,
+    differences_max: usize,
+    held_bytes_max: usize,
+    mend: Option<u8>,
+    meter: Meter,
 }
 
-/// A verification that could not be finished.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// The log could not be read.
-    #[error("reading the log: {0}")]
-    Log(#[from] LogError),
-    /// The store could not be read.
-    #[error("reading the views: {0}")]
-    Store(#[from] StoreError),
-    /// The log is ahead of this build.
-    #[error(transparent)]
-    Fold(#[from] FoldError),
-    /// The log begins after its first record: what it says from the beginning is not known.
-    #[error("{partition} begins at offset {start}; verify with an archive of what was trimmed")]
-    Trimmed {
-        /// The partition.
-        partition: TopicPartition,
-        /// The first offset held.
-        start: i64,
-    },
-    /// The views hold more than the log.
-    #[error(
-        "the views of {partition} stand at offset {checkpoint}, the log ends at {end}: the log was truncated or \
-         replaced; rebuild the views"
-    )]
-    AheadOfLog {
-        /// The partition.
-        partition: TopicPartition,
-        /// Where the views stand.
-        checkpoint: i64,
-        /// Where the log ends.
-        end: i64,
-    },
+impl Job {
+    /// The place of a partition among those verified.
+    fn place_of(&self, partition: u32) -> Option<usize> {
+        self.partitions.binary_search(&partition).ok()
+    }
+
+    /// Whether everything is verified.
+    fn is_whole(&self) -> bool {
+        self.scope.is_whole() && self.partitions.len() == self.views.partitions as usize
+    }
 }
 
 /// Refolds every partition from offset 0 up to its stored checkpoint (to the end where there is none) and compares
 /// every row of every view: keys, columns and write timestamps. At most `differences_max` differences are described;
-/// all are counted. The views must not be written meanwhile.
+/// all are counted. The views may be written meanwhile.
 ///
 /// # Errors
 /// When log or store cannot be read, or when the log does not hold what the views were made from.
 pub async fn verify(views: &Views, differences_max: usize) -> Result<Report, VerifyError> {
-    let expected = MemoryStore::new();
-    expected.create_tables(views.generation, TABLES).await?;
-    let mut report = Report::default();
-    for partition in 0..views.partitions {
-        refold::partition(views, partition, &expected, &mut report).await?;
+    verify_with(views, &VerifyOptions { differences_max, ..VerifyOptions::default() }).await
+}
+
+/// As [`verify`], as the options say.
+///
+/// # Errors
+/// As [`verify`]; also for options that name what is not there, and when it is stopped.
+pub async fn verify_with(views: &Views, options: &VerifyOptions) -> Result<Report, VerifyError> {
+    let began = Instant::now();
+    if let Some(number) = options.mend.filter(|number| !(1..=MENDS_MAX).contains(number)) {
+        return Err(VerifyError::MendNumber { number });
     }
-    for table in TABLES {
-        compare::table(views, table, &expected, differences_max, &mut report).await?;
+    let partitions = partitions(views, options)?;
+    let meter = Meter::new(options.stop.clone(), options.on_progress.clone());
+    let mut grounds = Vec::new();
+    for partition in &partitions {
+        grounds.push(Ground::of(views, *partition).await?);
     }
+    let records = grounds.iter().map(|ground| ground.until.unsigned_abs()).max().unwrap_or(0);
+    let job = Arc::new(Job {
+        views: views.clone(),
+        scope: Scope::new(options.runs, records),
+        partitions,
+        threads: options.threads.max(1),
+        differences_max: options.differences_max,
+        held_bytes_max: options.held_bytes_max,
+        mend: options.mend,
+        meter,
+    });
+    let mut report = Report {
+        records: grounds.iter().map(|ground| ground.until.unsigned_abs()).sum(),
+        behind: grounds.iter().map(|ground| (ground.end - ground.until).unsigned_abs()).sum(),
+        ..Report::default()
+    };
+    let mut findings = Findings::default();
+    if let Runs::One(run_id) = options.runs {
+        let mut chosen = Chosen::default();
+        chosen.extend(job.scope.bucket(owner::Owner::Run(run_id)));
+        report.rows_by_table = findings.look(&job, vec![chosen], None).await?;
+    } else {
+        survey(&job, grounds, &mut report, &mut findings).await?;
+    }
+    findings.finish(&job, &mut report).await?;
+    report.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
+}
+
+fn partitions(views: &Views, options: &VerifyOptions) -> Result<Vec<u32>, VerifyError> {
+    let mut partitions = match (&options.runs, &options.partitions) {
+        (Runs::One(run_id), _) => vec![owner::partition_of(*run_id, views.partitions)],
+        (_, Some(partitions)) => partitions.clone(),
+        (_, None) => (0..views.partitions).collect(),
+    };
+    partitions.sort_unstable();
+    partitions.dedup();
+    match partitions.iter().find(|partition| **partition >= views.partitions) {
+        Some(partition) => {
+            Err(VerifyError::UnknownPartition { partition: *partition, partitions: views.partitions })
+        }
+        None => Ok(partitions),
+    }
+}
+
+/// The first look, and a closer one where it says so.
+async fn survey(
+    job: &Arc<Job>,
+    mut grounds: Vec<Ground>,
+    report: &mut Report,
+    findings: &mut Findings,
+) -> Result<(), VerifyError> {
+    job.meter.begin("rows", None);
+    let summed = stored::sum_up(job, &Arc::new(grounds.clone())).await?;
+    for ground in &mut grounds {
+        ground.close(&job.views).await?;
+    }
+    report.rows_by_table.clone_from(&summed.rows_by_table);
+    let records: i64 = grounds.iter().map(|ground| ground.end).sum();
+    job.meter.begin("records", Some(records.unsigned_abs()));
+    let share = job.held_bytes_max / job.threads.min(grounds.len()).max(1);
+    let work = grounds.iter().map(|ground| -> Work<survey::Surveyed> {
+        let stands_at = shared::stands_at(&summed.shared, ground);
+        let survey = Survey::new(&job.views, job.scope.clone(), ground.clone(), stands_at, share);
+        let job = Arc::clone(job);
+        Box::pin(async move { survey.run(&job.views, &job.meter).await })
+    });
+    let surveyed = threads::each(job.threads, work.collect()).await?;
+    report.passes = surveyed.iter().map(|surveyed| surveyed.passes).max().unwrap_or(0);
+    findings.strays(summed.strays, summed.stray_count);
+    findings.differing(job, &grounds, &summed.sums, surveyed, summed.shared).await
 }

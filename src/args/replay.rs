@@ -1,6 +1,10 @@
 //! The command line of replays. What each command does is in `commands/replay`.
 
+mod examine;
+
 use clap::{Args, Subcommand, ValueEnum};
+
+pub use self::examine::VerifyArguments;
 
 use super::ServerArguments;
 
@@ -29,6 +33,8 @@ pub enum ReplayCommand {
     Drop(GenerationArguments),
     /// List the runs that wait because a record of them could not be applied, why, and the record.
     Parked(ServerArguments),
+    /// Compare every row of the views with what the log says, and mend what differs.
+    Verify(VerifyArguments),
 }
 
 /// What a replay does.

@@ -1,6 +1,7 @@
 //! `tidewheel replay`: replays and generations of the views on a server, through its HTTP API.
 
 mod follow;
+mod verify;
 
 use serde_json::{Value, json};
 
@@ -39,6 +40,7 @@ pub async fn run(command: ReplayCommand) -> Result<(), Failure> {
             change(&server, &format!("/v1/generations/{generation}/drop"), &json!({})).await
         }
         ReplayCommand::Parked(server) => parked(&server).await,
+        ReplayCommand::Verify(arguments) => verify::run(&arguments).await,
     }
 }
 

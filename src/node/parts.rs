@@ -17,7 +17,7 @@ use tidewheel_projector::query::status::{Part, PartOf, Process};
 use tidewheel_projector::query::{LogEnd, QueryOptions, Reading};
 use tidewheel_projector::{Generations, ProjectorError};
 use tidewheel_replay::Standings;
-use tidewheel_replay::http::Replaying;
+use tidewheel_replay::http::{Examine, Replaying};
 use tidewheel_runtime::{
     ConfigOptions, Configuration, CreateError, Duties, Duty, OwnerOptions, OwnerStatus, Owners,
 };
@@ -278,7 +278,7 @@ impl Begin {
                     max_lag: config.max_lag,
                     part: part_of(owners.status.clone(), duties.clone()),
                 },
-                stopping: stop_serving,
+                stopping: stop_serving.clone(),
             },
         );
         let mut router = if config.roles.contains(&Role::Ingest) {
@@ -300,7 +300,7 @@ impl Begin {
         }
         let standings = Standings::default();
         if config.roles.contains(&Role::Ingest) || config.roles.contains(&Role::Projector) {
-            router = router.merge(tidewheel_replay::http::router(Replaying {
+            let replaying = Replaying {
                 administration,
                 log: Arc::clone(&wiring.log),
                 topic: topic.clone(),
@@ -308,7 +308,11 @@ impl Begin {
                 generations: generations.clone(),
                 standings: Standings::clone(&standings),
                 lag_max: ACTIVATION_LAG_MAX,
-            }));
+            };
+            let examine = Examine::new(replaying.clone(), stop_serving);
+            router = router
+                .merge(tidewheel_replay::http::router(replaying))
+                .merge(tidewheel_replay::http::examine_router(examine));
         }
         let router = tidewheel_ingest::http::forwarding(router, forwarder);
         let watch = Watch::start(

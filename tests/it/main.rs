@@ -4,6 +4,7 @@ mod access;
 mod bench;
 mod commands;
 mod documents;
+mod examine;
 mod node;
 mod operating;
 

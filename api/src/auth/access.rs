@@ -45,6 +45,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/v1/replays/{replay}/cancel", Need::Everywhere(&[Admin])),
     ("POST", "/v1/generations/{generation}/activate", Need::Everywhere(&[Admin])),
     ("POST", "/v1/generations/{generation}/drop", Need::Everywhere(&[Admin])),
+    ("POST", "/v1/replay/verify", Need::Everywhere(&[Admin])),
     ("GET", "/v1/namespaces", ANY),
     ("GET", "/v1/namespaces/{ns}", ANY),
     ("POST", "/v1/namespaces", Need::Everywhere(&[Admin])),

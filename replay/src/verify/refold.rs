@@ -1,50 +1,108 @@
-//! Refolding one partition into the rows it must have led to.
+//! Refolding one partition, record by record, into the writes it must have led to. Who takes them says which runs are
+//! folded.
 
-use tidewheel_engine::Fold;
+use tidewheel_engine::{Control, Fold, FoldError, Transition};
 use tidewheel_projector::chunk::{Chunk, Live};
-use tidewheel_projector::load;
-use tidewheel_schemas::TopicPartition;
-use tidewheel_store::{MemoryStore, StateStore as _};
+use tidewheel_schemas::{Entity, Record, RecordHeaders, TopicPartition};
+use tidewheel_store::Write;
 
-use super::{Report, VerifyError, Views};
+use super::meter::Meter;
+use super::owner::{self, Owner};
+use super::{VerifyError, Views};
 
-const READ_RECORDS: usize = 1_000;
+const READ_RECORDS: usize = 2_048;
 
-/// Writes the rows of `partition` into `expected`.
-pub(super) async fn partition(
-    views: &Views,
+/// Takes what a refold leads to.
+pub(super) trait Sink {
+    /// Whether records of this owner are folded; otherwise they are passed over.
+    fn wants(&mut self, owner: Owner, offset: i64, fold: &Fold) -> bool;
+
+    /// Takes a write that the record at `offset`, of `owner`, leads to.
+    fn take(&mut self, owner: Owner, offset: i64, write: Write);
+
+    /// A record was folded, and its writes were taken. Runs that are needed no more may be forgotten.
+    fn folded(&mut self, owner: Owner, record: &Record, transition: &Transition, fold: &mut Fold);
+
+    /// Control stands after this record, folded or passed over.
+    fn passed(&mut self, control: &Control);
+}
+
+/// A refold of one partition.
+pub(super) struct Refold {
     partition: u32,
-    expected: &MemoryStore,
-    report: &mut Report,
-) -> Result<(), VerifyError> {
-    let from = TopicPartition::new(views.topic.clone(), partition);
-    let bounds = views.log.bounds(&from).await?;
-    if bounds.start > 0 {
-        return Err(VerifyError::Trimmed { partition: from, start: bounds.start });
-    }
-    let stored = load::Views::new(views.store.clone(), views.generation).checkpoint(partition).await?;
-    let until = stored.map_or(bounds.end, |checkpoint| checkpoint.control.next_offset);
-    if until > bounds.end {
-        return Err(VerifyError::AheadOfLog { partition: from, checkpoint: until, end: bounds.end });
-    }
-    report.behind += (bounds.end - until).unsigned_abs();
-    let mut fold = Fold::new(partition);
-    let mut live = Live::default();
-    let mut offset = 0;
-    while offset < until {
-        let left = usize::try_from(until - offset).unwrap_or(usize::MAX);
-        let records = views.log.read(&from, offset, READ_RECORDS.min(left)).await?;
-        if records.is_empty() {
-            return Err(VerifyError::AheadOfLog { partition: from, checkpoint: until, end: offset });
-        }
-        for record in &records {
-            let mut chunk = Chunk::new(fold.control().clone());
-            let transition = fold.apply(record)?;
-            chunk.add(std::slice::from_ref(&transition), fold.control(), &live);
-            expected.write(views.generation, &chunk.finish(&mut live, false).writes).await?;
-            offset = record.offset + 1;
-            report.records += 1;
+    partitions: u32,
+    place: TopicPartition,
+    fold: Fold,
+    live: Live,
+    offset: i64,
+}
+
+impl Refold {
+    /// From the first record.
+    pub(super) fn new(views: &Views, partition: u32) -> Self {
+        Self {
+            partition,
+            partitions: views.partitions,
+            place: TopicPartition::new(views.topic.clone(), partition),
+            fold: Fold::new(partition),
+            live: Live::default(),
+            offset: 0,
         }
     }
-    Ok(())
+
+    /// Folds on up to the record before `until`. With `may_end`, a record that this build must not fold ends it; where
+    /// it ended.
+    pub(super) async fn run(
+        &mut self,
+        views: &Views,
+        until: i64,
+        may_end: bool,
+        meter: &Meter,
+        sink: &mut (impl Sink + Send),
+    ) -> Result<i64, VerifyError> {
+        while self.offset < until {
+            meter.check()?;
+            let left = usize::try_from(until - self.offset).unwrap_or(usize::MAX);
+            let records = views.log.read(&self.place, self.offset, READ_RECORDS.min(left)).await?;
+            if records.is_empty() {
+                let (partition, end) = (self.place.clone(), self.offset);
+                return Err(VerifyError::AheadOfLog { partition, checkpoint: until, end });
+            }
+            for record in &records {
+                match self.record(record, sink) {
+                    Ok(()) => self.offset = record.offset + 1,
+                    Err(FoldError::Newer { .. }) if may_end => return Ok(self.offset),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            meter.records(self.partition, self.offset, records.len() as u64);
+        }
+        Ok(self.offset)
+    }
+
+    fn record(&mut self, record: &Record, sink: &mut impl Sink) -> Result<(), FoldError> {
+        let owner = owner::of_record(record, self.partition, self.partitions);
+        // Control folds from all of them.
+        let is_control = matches!(
+            &record.headers,
+            RecordHeaders::Known(headers) if matches!(headers.entity, Entity::Partition(_))
+        );
+        if !is_control && !sink.wants(owner, record.offset, &self.fold) {
+            self.fold.pass_over(record)?;
+            sink.passed(self.fold.control());
+            return Ok(());
+        }
+        let mut chunk = Chunk::new(self.fold.control().clone());
+        let transition = self.fold.apply(record)?;
+        chunk.add(std::slice::from_ref(&transition), self.fold.control(), &self.live);
+        let writes = chunk.finish(&mut self.live, false).writes;
+        for write in
+            [writes.inserts, writes.entities, writes.deletions, writes.checkpoints].into_iter().flatten()
+        {
+            sink.take(owner, record.offset, write);
+        }
+        sink.folded(owner, record, &transition, &mut self.fold);
+        sink.passed(self.fold.control());
+        Ok(())
+    }
 }

@@ -5,98 +5,99 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use tidewheel_projector::views::run_history::{self, TABLE, group_start};
-use tidewheel_store::{ColumnType, Key, MemoryStore, Row, RowKey, StoreError, Value};
+use tidewheel_store::{ColumnType, Key, Row, RowKey, Value};
 
-use super::{Kind, Notes, describe, each};
-use crate::verify::Views;
+use super::{Found, Ground, Kind, Remedy, describe};
 
 /// An entry that the log says there is.
-struct Expected {
-    fields: Vec<Value>,
-    timestamp_us: i64,
+#[derive(Debug)]
+pub(crate) struct Expected {
+    /// Its fields.
+    pub(crate) fields: Vec<Value>,
+    /// The offset of its record.
+    pub(crate) offset: i64,
     /// Whether a stored segment has it.
-    is_found: bool,
+    pub(crate) is_found: bool,
 }
 
 /// By the partition of the row and the number of the entry.
-type History = BTreeMap<(Key, u64), Expected>;
+pub(crate) type History = BTreeMap<(Key, u64), Expected>;
 
-/// Compares every segment; how many there are.
-pub(super) async fn table(
-    views: &Views,
-    expected: &MemoryStore,
-    notes: &mut Notes,
-) -> Result<u64, StoreError> {
-    let mut history = History::new();
-    let mut unreadable = Ok(());
-    each(expected, views, &TABLE, |row| {
-        let (partition, timestamp_us) = (row.key.partition.clone(), row.timestamp_us);
-        match run_history::split(row) {
-            // Made record by record, so there is one entry, and the timestamp is its own.
-            Ok((first, entries)) => history.extend((first..).zip(entries).map(|(number, fields)| {
-                ((partition.clone(), number), Expected { fields, timestamp_us, is_found: false })
-            })),
-            Err(error) => unreadable = Err(error),
+/// Compares the segments that are stored with the entries there must be.
+pub(crate) fn all(history: &mut History, stored: &[Row], ground: &Ground) -> Vec<Found> {
+    let mut all = Vec::new();
+    for row in stored {
+        if let Some((kind, what, offset)) = difference(history, row, ground) {
+            let is_beyond = ground.base_us(row.timestamp_us) > ground.newest_us();
+            let remedy = if is_beyond || kind == Kind::Newer { Remedy::Rebuild } else { Remedy::InPlace };
+            let (key, stored_us) = (row.key.clone(), Some(row.timestamp_us));
+            all.push(Found { table: &TABLE, key, kind, what, offset, remedy, stored_us });
         }
-    })
-    .await?;
-    unreadable?;
-    let mut rows = 0;
-    each(&*views.store, views, &TABLE, |stored| {
-        rows += 1;
-        let key = stored.key.clone();
-        if let Some((kind, what)) = difference(&mut history, stored) {
-            notes.note(&key, kind, what);
-        }
-    })
-    .await?;
-    let mut missing = history.into_iter().filter(|(_, expected)| !expected.is_found).peekable();
-    while let Some(((partition, first), _)) = missing.next() {
-        let mut last = first;
-        while missing.next_if(|((other, number), _)| *other == partition && *number == last + 1).is_some() {
+    }
+    let is_lost = |expected: &Expected| !expected.is_found && expected.offset < ground.until;
+    let mut missing = history.iter().filter(|(_, expected)| is_lost(expected)).peekable();
+    while let Some(((partition, first), Expected { offset, .. })) = missing.next() {
+        let mut last = *first;
+        while missing.next_if(|((other, number), _)| other == partition && *number == last + 1).is_some() {
             last += 1;
         }
-        let key = RowKey { partition, clustering: Some(run_history::clustering_key(first)) };
+        let clustering = Some(run_history::clustering_key(*first));
         let what =
-            if first == last { format!("entry {first}") } else { format!("entries {first} to {last}") };
-        notes.note(&key, Kind::Missing, what);
+            if *first == last { format!("entry {first}") } else { format!("entries {first} to {last}") };
+        all.push(Found {
+            table: &TABLE,
+            key: RowKey { partition: partition.clone(), clustering },
+            kind: Kind::Missing,
+            what,
+            offset: Some(*offset),
+            remedy: Remedy::InPlace,
+            stored_us: None,
+        });
     }
-    Ok(rows)
+    all
 }
 
 /// What is wrong with a stored segment, the first thing of several. Its entries are found, right or wrong.
-fn difference(history: &mut History, stored: Row) -> Option<(Kind, String)> {
-    let (partition, timestamp_us) = (stored.key.partition.clone(), stored.timestamp_us);
-    let (first, entries) = match run_history::split(stored) {
+fn difference(history: &mut History, stored: &Row, ground: &Ground) -> Option<(Kind, String, Option<i64>)> {
+    let (partition, timestamp_us) = (&stored.key.partition, stored.timestamp_us);
+    let (first, entries) = match run_history::split(stored.clone()) {
         Ok(segment) => segment,
-        Err(error) => return Some((Kind::Edited, error.to_string())),
+        Err(error) => return Some((Kind::Edited, error.to_string(), None)),
     };
     let mut wrong = None;
     let mut last = None;
     for (number, fields) in (first..).zip(entries) {
         let Some(expected) = history.get_mut(&(partition.clone(), number)) else {
-            wrong.get_or_insert_with(|| (Kind::Extra, format!("entry {number}, written at {timestamp_us}")));
+            wrong.get_or_insert_with(|| {
+                (Kind::Extra, format!("entry {number}, written at {timestamp_us}"), None)
+            });
             continue;
         };
         expected.is_found = true;
         if expected.fields != fields {
-            wrong.get_or_insert_with(|| (Kind::Edited, differing(number, &expected.fields, &fields)));
+            let offset = expected.offset;
+            wrong.get_or_insert_with(|| {
+                (Kind::Edited, differing(number, &expected.fields, &fields), Some(offset))
+            });
         }
-        last = Some((number, expected.timestamp_us));
+        last = Some((number, expected.offset));
     }
-    let (last, expected_us) = match (wrong, last) {
+    let (last, offset) = match (wrong, last) {
         (None, Some(last)) => last,
         (wrong, _) => return wrong,
     };
     if group_start(last) != group_start(first) {
-        return Some((Kind::Edited, format!("entries {first} to {last} are of more than one group")));
+        let what = format!("entries {first} to {last} are of more than one group");
+        return Some((Kind::Edited, what, Some(offset)));
     }
-    let kind = match timestamp_us.cmp(&expected_us) {
+    let expected_us = ground.written_us(offset);
+    let kind = match ground.base_us(timestamp_us).cmp(&expected_us) {
         std::cmp::Ordering::Less => Kind::Stale,
         std::cmp::Ordering::Equal => return None,
         std::cmp::Ordering::Greater => Kind::Newer,
     };
-    Some((kind, format!("up to entry {last}, written at {timestamp_us}, expected at {expected_us}")))
+    let what = format!("up to entry {last}, written at {timestamp_us}, expected at {expected_us}");
+    Some((kind, what, Some(offset)))
 }
 
 fn differing(number: u64, expected: &[Value], stored: &[Value]) -> String {

@@ -1,0 +1,98 @@
+//! The state of the routes that look at views and log: verify, and what looks into the past. What changes views is said
+//! in the files beside it.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use tidewheel_api::{Code, Idempotency, Namespaces, Principal, Problem, Traceparent};
+use tidewheel_engine::Rejection;
+use tidewheel_schemas::event::ViewsMended;
+use tidewheel_store::Generation;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Replaying, Request, verify};
+use crate::verify::Views;
+
+/// The state of the routes. Cloning is cheap.
+#[derive(Clone)]
+pub struct Examine(Arc<Shared>);
+
+struct Shared {
+    replaying: Replaying,
+    stopping: CancellationToken,
+    /// Verifications that may run at once: one.
+    verifications: Arc<Semaphore>,
+}
+
+impl FromRef<Examine> for Namespaces {
+    fn from_ref(examine: &Examine) -> Self {
+        Self::from_ref(&examine.0.replaying.administration)
+    }
+}
+
+impl Examine {
+    /// The state of the routes beside those of `replaying`. `stopping` is cancelled when the node stops.
+    pub fn new(replaying: Replaying, stopping: CancellationToken) -> Self {
+        Self(Arc::new(Shared { replaying, stopping, verifications: Arc::new(Semaphore::new(1)) }))
+    }
+
+    pub(super) fn replaying(&self) -> &Replaying {
+        &self.0.replaying
+    }
+
+    pub(super) fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    pub(super) fn verifications(&self) -> &Arc<Semaphore> {
+        &self.0.verifications
+    }
+
+    /// The views of a generation, the one that is read unless another is asked for.
+    pub(super) fn views(&self, asked: Option<u32>) -> Result<Views, Problem> {
+        let replaying = &self.0.replaying;
+        let generations = &replaying.generations;
+        let projector = match asked {
+            None => generations.active(),
+            Some(asked) => generations.get(Generation(asked)).ok_or_else(|| {
+                let detail = format!("there is no generation {asked} of the views; use one of `known`");
+                let known = generations.all().iter().map(|known| known.generation().0.to_string()).collect();
+                Problem::new(Code::GenerationNotFound, detail).field("generation").known(known)
+            })?,
+        };
+        Ok(Views {
+            log: Arc::clone(&replaying.log),
+            topic: replaying.topic.clone(),
+            partitions: replaying.partitions,
+            store: Arc::clone(projector.views().store()),
+            generation: projector.generation(),
+        })
+    }
+
+    /// Notes that rows of a generation are about to be mended; the number of the mend, 1 to 7.
+    pub(super) async fn mend(&self, generation: Generation, principal: Principal) -> Result<u8, Problem> {
+        let views = self.0.replaying.views().await?;
+        let mends = views.generations.get(&generation.0).map_or(0, |state| state.mendings);
+        let number = mends.saturating_add(1);
+        let too_many = |_| Problem::rejected(Rejection::TooManyMendings);
+        let mended = ViewsMended {
+            generation: i32::try_from(generation.0).map_err(too_many)?,
+            number: i32::try_from(number).map_err(too_many)?,
+        };
+        let request = Request { principal, idempotency: Idempotency(None), traceparent: Traceparent(None) };
+        let accepted = self.0.replaying.change(request, "mend", mended.into()).await?;
+        if accepted.judged.is_none() {
+            let detail = "the mend was noted, but not judged in time; nothing was mended";
+            return Err(Problem::new(Code::ConfigUnavailable, detail).retry_after_ms(1_000));
+        }
+        u8::try_from(number).map_err(too_many)
+    }
+}
+
+/// Every route that looks at views and log, described.
+pub fn router(examine: Examine) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(verify::verify_views)).with_state(examine)
+}

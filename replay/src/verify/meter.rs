@@ -1,0 +1,119 @@
+//! How far a verification is: counted where the work is done, told about once a second, and asked whether to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::VerifyError;
+
+/// How often progress is told.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How far a verification is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Progress {
+    /// What is being done: `rows` (stored rows are read), `records` (the log is refolded), and the same once more for
+    /// the part of the views in which something differs or moved on: `rows-again`, `records-again`.
+    pub phase: &'static str,
+    /// The partition of the record folded last, while records are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// Where it stands there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
+    /// Rows or records done in this phase.
+    pub done: u64,
+    /// How many there are; not known for rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
+    /// The same as a share, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u64>,
+    /// Rows or records a second, in this phase so far.
+    pub per_second: u64,
+}
+
+/// Is told how far a verification is.
+pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// Asks a verification to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks it.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Phase {
+    name: &'static str,
+    of: Option<u64>,
+    began: Instant,
+    told: Instant,
+}
+
+/// Counts.
+pub(super) struct Meter {
+    stop: Stop,
+    on_progress: Option<OnProgress>,
+    done: AtomicU64,
+    phase: Mutex<Phase>,
+}
+
+impl Meter {
+    pub(super) fn new(stop: Stop, on_progress: Option<OnProgress>) -> Self {
+        let now = Instant::now();
+        let phase = Mutex::new(Phase { name: "rows", of: None, began: now, told: now });
+        Self { stop, on_progress, done: AtomicU64::new(0), phase }
+    }
+
+    /// Begins a phase of so many records.
+    pub(super) fn begin(&self, name: &'static str, of: Option<u64>) {
+        let now = Instant::now();
+        self.done.store(0, Ordering::Relaxed);
+        *self.phase.lock() = Phase { name, of, began: now, told: now };
+    }
+
+    /// Whether to go on.
+    pub(super) fn check(&self) -> Result<(), VerifyError> {
+        if self.stop.0.load(Ordering::Relaxed) { Err(VerifyError::Stopped) } else { Ok(()) }
+    }
+
+    /// More rows were read.
+    pub(super) fn rows(&self, more: u64) {
+        self.count(None, more);
+    }
+
+    /// More records of a partition were folded.
+    pub(super) fn records(&self, partition: u32, offset: i64, more: u64) {
+        self.count(Some((partition, offset)), more);
+    }
+
+    fn count(&self, place: Option<(u32, i64)>, more: u64) {
+        let done = self.done.fetch_add(more, Ordering::Relaxed) + more;
+        let Some(on_progress) = &self.on_progress else { return };
+        let progress = {
+            let mut phase = self.phase.lock();
+            if phase.told.elapsed() < EVERY {
+                return;
+            }
+            phase.told = Instant::now();
+            let elapsed_ms = u64::try_from(phase.began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+            Progress {
+                phase: phase.name,
+                partition: place.map(|(partition, _)| partition),
+                offset: place.map(|(_, offset)| offset),
+                done,
+                of: phase.of,
+                percent: phase.of.map(|of| done.min(of).saturating_mul(100) / of.max(1)),
+                per_second: done.saturating_mul(1_000) / elapsed_ms,
+            }
+        };
+        on_progress(progress);
+    }
+}

@@ -1,0 +1,8 @@
+//! Verification and mending, held against views with planted differences.
+
+mod bounded;
+mod divergent;
+mod found;
+mod live;
+mod mend;
+mod world;

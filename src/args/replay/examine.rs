@@ -1,0 +1,41 @@
+//! The command line of what looks at views and log: verify.
+
+use clap::Args;
+use tidewheel_schemas::RunId;
+
+use crate::args::ServerArguments;
+
+/// What to compare, and what to do about differences.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Exit codes: 0 everything is as the log says, or was mended; 1 there are differences; 2 the \
+                        command line is wrong; 3 no server answers."
+)]
+pub struct VerifyArguments {
+    /// The build of the views [default: the one that is read].
+    #[arg(long, value_name = "NUMBER")]
+    pub generation: Option<u32>,
+    /// Only this partition; may be repeated.
+    #[arg(long = "partition", value_name = "NUMBER")]
+    pub partitions: Vec<u32>,
+    /// Only this run. Rows that stand for several runs are not compared.
+    #[arg(long, value_name = "RUN_ID", conflicts_with_all = ["sample", "partitions"])]
+    pub entity: Option<RunId>,
+    /// Only one run of so many, always the same ones. Rows that stand for several runs are not compared.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub sample: Option<u64>,
+    /// Differences to describe; all are counted.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub differences: u32,
+    /// Mebibytes the server may hold for it; with fewer it reads the log more often [default: 256].
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub held_mib: Option<u32>,
+    /// Threads the server works on [default: one for each processor].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub threads: Option<u32>,
+    /// Write the rows that differ as the log says, where that can be done in place.
+    #[arg(long)]
+    pub mend: bool,
+    #[command(flatten)]
+    pub server: ServerArguments,
+}
