@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 
 pub use self::examine::{Examine, router as examine_router};
 use crate::share::Standings;
+use crate::verified::Verified;
 
 /// What the routes of replays need of their node.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ pub struct Replaying {
     pub generations: Generations,
     /// Where the shares of this process stand.
     pub standings: Standings,
+    /// Which generations were found to be what the log says.
+    pub verified: Verified,
     /// How many records a partition of a generation may be behind its log when it becomes the active one.
     pub lag_max: u64,
 }

@@ -5,11 +5,13 @@ pub mod mend;
 pub mod pace;
 pub mod rebuild;
 pub mod share;
+pub mod verified;
 pub mod verify;
 
 pub use pace::{Pace, Speed};
 pub use rebuild::{RebuildError, RebuildOptions, Rebuilding, Rebuilt, rebuild};
 pub use share::{Share, ShareError, Standing, Standings};
+pub use verified::Verified;
 pub use verify::{
     Difference, Kind, Remedy, Report, Runs, VerifyError, VerifyOptions, Views, verify, verify_with,
 };

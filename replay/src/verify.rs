@@ -97,6 +97,13 @@ impl Default for VerifyOptions {
     }
 }
 
+impl VerifyOptions {
+    /// Whether everything is compared.
+    pub const fn is_whole(&self) -> bool {
+        self.partitions.is_none() && matches!(self.runs, Runs::Every)
+    }
+}
+
 /// What the parts of a verification share.
 struct Job {
     views: Views,

@@ -26,7 +26,7 @@ pub enum ReplayCommand {
     /// End a replay before its time and drop the generation it was filling.
     Cancel(CancelReplayArguments),
     /// Move every read to another generation, once that is as far as the log.
-    Cutover(GenerationArguments),
+    Cutover(CutoverArguments),
     /// Move every read back to the generation that was read before.
     Rollback(ServerArguments),
     /// Stop writing a generation that is not read, and remove its tables.
@@ -62,8 +62,8 @@ pub struct PlanArguments {
 pub struct RunReplayArguments {
     #[command(flatten)]
     pub plan: PlanArguments,
-    /// When it is done, move every read to its generation.
-    #[arg(long, conflicts_with = "detach")]
+    /// When it is done, compare its generation with the log and, if no row differs, move every read there.
+    #[arg(long)]
     pub cutover: bool,
     /// Return as soon as it is started; `tidewheel replay status --follow` shows it.
     #[arg(long)]
@@ -109,6 +109,18 @@ pub struct CancelReplayArguments {
     /// Why, for those who look later.
     #[arg(long, default_value = "")]
     pub reason: String,
+    #[command(flatten)]
+    pub server: ServerArguments,
+}
+
+/// A generation that is to be read.
+#[derive(Debug, Clone, Args)]
+pub struct CutoverArguments {
+    /// Its number.
+    pub generation: u32,
+    /// Do not compare it with the log before.
+    #[arg(long)]
+    pub unverified: bool,
     #[command(flatten)]
     pub server: ServerArguments,
 }

@@ -6,8 +6,9 @@ mod verify;
 use serde_json::{Value, json};
 
 use crate::args::{
-    CancelReplayArguments, GenerationArguments, PlanArguments, RateArguments, ReplayArguments, ReplayCommand,
-    ReplayKindArgument, ReplayStatusArguments, RunReplayArguments, ServerArguments,
+    CancelReplayArguments, CutoverArguments, GenerationArguments, PlanArguments, RateArguments,
+    ReplayArguments, ReplayCommand, ReplayKindArgument, ReplayStatusArguments, RunReplayArguments,
+    ServerArguments, VerifyArguments,
 };
 use crate::client::{Answer, Client, random_key};
 use crate::failure::Failure;
@@ -32,8 +33,8 @@ pub async fn run(command: ReplayCommand) -> Result<(), Failure> {
         ReplayCommand::Cancel(CancelReplayArguments { replay, reason, server }) => {
             change(&server, &format!("/v1/replays/{replay}/cancel"), &json!({ "reason": reason })).await
         }
-        ReplayCommand::Cutover(GenerationArguments { generation, server }) => {
-            activate(&server, generation).await
+        ReplayCommand::Cutover(CutoverArguments { generation, unverified, server }) => {
+            cutover(&server, generation, unverified).await
         }
         ReplayCommand::Rollback(server) => rollback(&server).await,
         ReplayCommand::Drop(GenerationArguments { generation, server }) => {
@@ -49,6 +50,13 @@ fn wanted(arguments: &PlanArguments) -> Value {
         ReplayKindArgument::Rebuild => "rebuild",
     };
     json!({ "kind": kind, "records_per_second": arguments.rate })
+}
+
+/// A replay that cuts over is followed by whoever asked; one that nobody follows does so by itself.
+fn wanted_run(arguments: &RunReplayArguments) -> Value {
+    let mut wanted = wanted(&arguments.plan);
+    wanted["activates"] = json!(arguments.cutover && arguments.detach);
+    wanted
 }
 
 async fn plan(arguments: &PlanArguments) -> Result<(), Failure> {
@@ -88,7 +96,7 @@ async fn plan(arguments: &PlanArguments) -> Result<(), Failure> {
 async fn start(arguments: &RunReplayArguments) -> Result<(), Failure> {
     let server = &arguments.plan.server;
     let client = Client::at(server)?;
-    let answer = client.post("/v1/replays", &[], wanted(&arguments.plan).to_string(), &random_key()).await?;
+    let answer = client.post("/v1/replays", &[], wanted_run(arguments).to_string(), &random_key()).await?;
     let started = judged(&answer)?;
     let replay = newest(&started)?;
     let number = |name: &str| replay[name].as_u64().unwrap_or_default();
@@ -102,7 +110,7 @@ async fn start(arguments: &RunReplayArguments) -> Result<(), Failure> {
     follow::until_over(&client, server.json, replay).await?;
     if arguments.cutover {
         let generation = u32::try_from(generation).unwrap_or(u32::MAX);
-        return activate(server, generation).await;
+        return cutover(server, generation, false).await;
     }
     if server.json {
         return Ok(());
@@ -131,8 +139,28 @@ async fn change(server: &ServerArguments, path: &str, body: &Value) -> Result<()
     show(server, &answer)
 }
 
-async fn activate(server: &ServerArguments, generation: u32) -> Result<(), Failure> {
-    change(server, &format!("/v1/generations/{generation}/activate"), &json!({})).await
+/// Compares a generation with the log, unless that is not wanted or was done while it was read, and lets it be read.
+async fn cutover(server: &ServerArguments, generation: u32, unverified: bool) -> Result<(), Failure> {
+    let views = Client::at(server)?.get("/v1/replays", &[]).await?.json()?;
+    let is_new = views["generations"].as_array().into_iter().flatten().any(|known| {
+        let number = &known["generation"];
+        *number == generation && *number != views["active"] && *number != views["previous"]
+    });
+    // What is still filled is refused by the server; there is nothing to compare yet.
+    let is_filled = views["replays"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .all(|replay| is_over(replay) || replay["generation"] != generation);
+    if is_new && is_filled && !unverified {
+        verify::run(&VerifyArguments::of(generation, server)).await?;
+    }
+    activate(server, generation, unverified).await
+}
+
+async fn activate(server: &ServerArguments, generation: u32, unverified: bool) -> Result<(), Failure> {
+    let body = json!({ "unverified": unverified });
+    change(server, &format!("/v1/generations/{generation}/activate"), &body).await
 }
 
 async fn rollback(server: &ServerArguments) -> Result<(), Failure> {
@@ -144,7 +172,7 @@ async fn rollback(server: &ServerArguments) -> Result<(), Failure> {
             cell(views.get("active"))
         )));
     };
-    activate(server, previous).await
+    activate(server, previous, false).await
 }
 
 async fn parked(server: &ServerArguments) -> Result<(), Failure> {

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidewheel_engine::Verdict;
 use tidewheel_engine::config::ConfigSnapshot;
 use tidewheel_engine::config::views::{ReplayKind, ReplayStatus, ViewsState};
 use tidewheel_log::{SharedClock, SharedLog};
 use tidewheel_projector::{Generations, Projector, ProjectorError, ProjectorOptions, Views};
 use tidewheel_replay::verify;
-use tidewheel_replay::{Pace, RebuildOptions, Share, Speed, Standing, Standings};
+use tidewheel_replay::{Pace, RebuildOptions, Report, Share, Speed, Standing, Standings};
 use tidewheel_runtime::{Configuration, Duties};
-use tidewheel_schemas::event::ReplayFinished;
-use tidewheel_schemas::{Author, Entity, Envelope, EventId, Name, Topic};
+use tidewheel_schemas::event::{GenerationActivated, ReplayFinished};
+use tidewheel_schemas::{Author, ConfigEvent, Entity, Envelope, EventId, Name, Topic, TopicPartition};
 use tidewheel_store::{Generation, SharedStore};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -91,6 +92,8 @@ pub(super) struct Keeper {
     pub(super) clock: SharedClock,
     pub(super) process: Arc<str>,
     pub(super) standings: Standings,
+    /// How many records a partition of a generation may be behind its log when it becomes the active one by itself.
+    pub(super) lag_max: u64,
 }
 
 /// What a keeper keeps.
@@ -101,6 +104,8 @@ struct Kept {
     /// Dropped generations, and when their tables go.
     dropped: BTreeMap<u32, Instant>,
     closing: JoinSet<()>,
+    /// The verification of the generation that is to become active by itself.
+    verifying: Option<(u32, Option<JoinHandle<Option<Report>>>)>,
     snapshots: watch::Receiver<Arc<ConfigSnapshot>>,
 }
 
@@ -112,6 +117,7 @@ impl Keeper {
             speeds: BTreeMap::new(),
             dropped: self.dropped_before(),
             closing: JoinSet::new(),
+            verifying: None,
             snapshots: self.configuration.snapshots(),
         };
         loop {
@@ -164,6 +170,7 @@ impl Keeper {
         self.set_speeds(&views, kept);
         self.work(&views, kept).await;
         self.finish(&views).await;
+        self.activate_by_itself(&views, kept).await;
         self.remove_dropped(&views, kept).await;
     }
 
@@ -293,22 +300,118 @@ impl Keeper {
         if !is_there || !self.duties.of(0).projects {
             return;
         }
-        let entity = Entity::Views(self.materials.datacenter.clone());
+        let event = ReplayFinished { replay: i32::try_from(replay.number).unwrap_or(i32::MAX) };
+        // Two processes that see it at once say the same.
+        let name = format!("finish/{}", Entity::Views(self.materials.datacenter.clone()));
+        let event_id = EventId::idempotent("", &name, &replay.number.to_string());
+        match self.change(event_id, event.into()).await {
+            Ok(()) => {
+                tracing::info!(replay = replay.number, generation = replay.generation, "a replay is finished")
+            }
+            Err(error) => tracing::warn!(replay = replay.number, %error, "its end cannot be recorded yet"),
+        }
+    }
+
+    /// Lets a generation be read whose rebuild was to end so, once it is near its log and no row differs from it.
+    async fn activate_by_itself(&self, views: &ViewsState, kept: &mut Kept) {
+        let waiting = views.replays.values().rev().find(|replay| {
+            let generation = views.generations.get(&replay.generation);
+            replay.activates
+                && replay.status == ReplayStatus::Finished
+                && generation.is_some_and(|generation| generation.activated_at_us.is_none())
+        });
+        let Some(replay) = waiting.filter(|_| self.duties.of(0).projects) else { return };
+        let generation = replay.generation;
+        let task = match &mut kept.verifying {
+            Some((verified, task)) if *verified == generation => task,
+            _ => {
+                let task = tokio::task::spawn_blocking(self.verification(generation));
+                kept.verifying = Some((generation, Some(task)));
+                return;
+            }
+        };
+        // Once taken, it has said what it had to say.
+        let Some(ended) = task.take_if(|task| task.is_finished()) else { return };
+        let Ok(Some(report)) = ended.await else { return };
+        if !report.is_clean() {
+            let difference = report.differences.first();
+            tracing::error!(
+                generation,
+                differences = report.difference_count,
+                ?difference,
+                "a generation was filled and differs from the log: it does not become the active one"
+            );
+            return;
+        }
+        // It is asked for again when it is nearer.
+        let Some(lag) = self.lag(generation).await else {
+            kept.verifying = None;
+            return;
+        };
+        let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        let event = GenerationActivated {
+            generation: number(generation),
+            replaces: number(views.active),
+            lag: i64::try_from(lag).unwrap_or(i64::MAX),
+            compared_rows: i64::try_from(report.rows_by_table.values().sum::<u64>()).unwrap_or(i64::MAX),
+        };
+        let event_id = EventId::random(self.clock.random_16());
+        match self.change(event_id, event.into()).await {
+            Ok(()) => tracing::info!(generation, "a rebuilt generation becomes the active one by itself"),
+            Err(error) => {
+                tracing::warn!(generation, %error, "a rebuilt generation cannot become the active one yet");
+                kept.verifying = None;
+            }
+        }
+    }
+
+    /// How many records a generation is behind its log; `None` if that is too many in a partition, or cannot be told.
+    async fn lag(&self, generation: u32) -> Option<u64> {
+        let projector = self.generations.get(Generation(generation))?;
+        let mut sum = 0;
+        for partition in 0..self.materials.partitions {
+            let place = TopicPartition::new(self.materials.topic.clone(), partition);
+            let end = self.materials.log.bounds(&place).await.ok()?.end;
+            let lag = (end - 1 - projector.applied_offset(partition)).max(0).unsigned_abs();
+            if lag > self.lag_max {
+                return None;
+            }
+            sum += lag;
+        }
+        Some(sum)
+    }
+
+    /// Compares a generation with the log, on a thread of its own; `None` if that could not be done.
+    fn verification(&self, generation: u32) -> impl FnOnce() -> Option<Report> + Send + 'static {
+        let (views, runtime) = (self.materials.views(generation), tokio::runtime::Handle::current());
+        move || match runtime.block_on(verify::verify(&views, 1)) {
+            Ok(report) => Some(report),
+            Err(error) => {
+                tracing::error!(generation, %error, "a filled generation cannot be compared with the log");
+                None
+            }
+        }
+    }
+
+    /// Records a change of the views; refused ones are failures too.
+    async fn change(&self, event_id: EventId, event: ConfigEvent) -> Result<(), String> {
         let envelope = Envelope {
-            event_id: EventId::idempotent("", &format!("finish/{entity}"), &replay.number.to_string()),
-            entity,
+            event_id,
+            entity: Entity::Views(self.materials.datacenter.clone()),
             namespace: None,
             recorded_at_us: self.clock.now_us(),
             cause: None,
             traceparent: None,
             author: Author::Ingest { principal: format!("process:{}", self.process).into() },
         };
-        let event = ReplayFinished { replay: i32::try_from(replay.number).unwrap_or(i32::MAX) };
-        match self.configuration.change(envelope, event.into(), PATIENCE).await {
-            Ok(_) => {
-                tracing::info!(replay = replay.number, generation = replay.generation, "a replay is finished")
+        let changed = self.configuration.change(envelope, event, PATIENCE).await;
+        match changed.map_err(|error| error.to_string())?.judged.map(|judged| judged.verdict) {
+            Some(Verdict::Accepted | Verdict::Duplicate(Ok(()))) => Ok(()),
+            Some(Verdict::Rejected(rejection) | Verdict::Duplicate(Err(rejection))) => {
+                Err(rejection.to_string())
             }
-            Err(error) => tracing::warn!(replay = replay.number, %error, "its end cannot be recorded yet"),
+            Some(verdict) => Err(format!("{verdict:?}")),
+            None => Err("it was not judged in time".to_owned()),
         }
     }
 

@@ -16,8 +16,8 @@ use tidewheel_log::{SharedClock, SharedLog, SystemClock};
 use tidewheel_projector::query::status::{Part, PartOf, Process};
 use tidewheel_projector::query::{LogEnd, QueryOptions, Reading};
 use tidewheel_projector::{Generations, ProjectorError};
-use tidewheel_replay::Standings;
 use tidewheel_replay::http::{Examine, Replaying};
+use tidewheel_replay::{Standings, Verified};
 use tidewheel_runtime::{
     ConfigOptions, Configuration, CreateError, Duties, Duty, OwnerOptions, OwnerStatus, Owners,
 };
@@ -298,7 +298,7 @@ impl Begin {
         } else {
             router = router.merge(tidewheel_projector::query::status_router(reads));
         }
-        let standings = Standings::default();
+        let (standings, verified) = (Standings::default(), Verified::default());
         if config.roles.contains(&Role::Ingest) || config.roles.contains(&Role::Projector) {
             let replaying = Replaying {
                 administration,
@@ -307,6 +307,7 @@ impl Begin {
                 partitions: config.partitions,
                 generations: generations.clone(),
                 standings: Standings::clone(&standings),
+                verified: verified.clone(),
                 lag_max: ACTIVATION_LAG_MAX,
             };
             let examine = Examine::new(replaying.clone(), stop_serving);
@@ -333,6 +334,7 @@ impl Begin {
             clock: keeper_clock,
             process: keeper_process,
             standings,
+            lag_max: ACTIVATION_LAG_MAX,
         };
         let keeper = tokio::spawn(keeper.keep(stop_keeper.clone()));
         let parts = Parts { wiring, generations, stop_owners, watch, keeper, stop_keeper, background };

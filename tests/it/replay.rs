@@ -200,6 +200,26 @@ fn a_node_that_starts_again_reads_the_generation_that_was_activated_and_keeps_th
 }
 
 #[test]
+fn a_rebuild_that_nobody_follows_is_compared_and_cut_over_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let node = Node::start(folder, WORDS);
+    start_runs(folder, &node, 200);
+    assert!(node.run(folder, &["replay", "run", "rebuild", "--cutover", "--detach"]).status.success());
+    wait_until("it is read", || replays(folder, &node)["read_here"] == 2);
+    assert!(node.run(folder, &["replay", "drop", "1"]).status.success());
+    assert!(node.run(folder, &["replay", "run", "rebuild"]).status.success());
+    // What nobody compared with the log is not read without saying so.
+    let activate = format!("{}/v1/generations/3/activate", node.address);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let asked =
+        async { reqwest::Client::new().post(activate).json(&json!({})).send().await?.json::<Value>().await };
+    assert_eq!(runtime.block_on(asked).expect("an answer")["code"], "not_ready_to_activate");
+    assert!(node.run(folder, &["replay", "cutover", "3"]).status.success());
+    wait_until("it is read", || replays(folder, &node)["read_here"] == 3);
+}
+
+#[test]
 fn a_rebuild_that_is_killed_thirty_times_goes_on_and_differs_in_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -280,6 +300,7 @@ fn what_cannot_be_done_is_refused_by_name_and_changes_nothing() {
     refused(&["replay", "cutover", "1"], 1, "generation_active");
     refused(&["replay", "drop", "1"], 1, "generation_active");
     refused(&["replay", "rollback"], 1, "the one before is gone or never was");
+    assert!(node.run(folder, &["replay", "verify"]).status.success());
     let slow = ["replay", "run", "rebuild", "--rate", "300", "--detach"];
     assert!(node.run(folder, &slow).status.success());
     refused(&["replay", "run", "rebuild"], 1, "replay_running");

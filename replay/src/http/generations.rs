@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tidewheel_api::{Code, Idempotency, JsonBody, Principal, Problem, Traceparent};
 use tidewheel_engine::config::views::ViewsState;
 use tidewheel_schemas::event::{GenerationActivated, GenerationDropped};
+use tidewheel_store::Generation;
 use utoipa::ToSchema;
 
 use super::replays::number;
@@ -16,9 +17,10 @@ use super::{Replaying, Request};
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActivateGeneration {
-    /// How many of its rows were compared with the log before, all without a difference; 0 if none were.
+    /// Whether it may become active although this process has not compared it with the log within the last hour. The
+    /// generation that was active before needs no comparison.
     #[serde(default)]
-    compared_rows: u64,
+    unverified: bool,
 }
 
 impl Replaying {
@@ -74,20 +76,30 @@ pub async fn activate_generation(
     traceparent: Traceparent,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let ActivateGeneration { compared_rows } = body.parse()?;
+    let ActivateGeneration { unverified } = body.parse()?;
     let asked = number(&generation)?;
     let views = replaying.views().await?;
     let known = asked.unsigned_abs();
+    let compared_rows = replaying.verified.rows(Generation(known));
     // What does not exist or is active is for the fold to refuse.
     let lag = match views.generations.contains_key(&known) && known != views.active {
-        true => replaying.ready(&views, known).await?,
+        true => {
+            if compared_rows.is_none() && !unverified && views.previous != Some(known) {
+                let detail = format!(
+                    "generation {known} was not compared with the log by this process within the last hour, or differs \
+                     from it; verify it first"
+                );
+                return Err(Problem::new(Code::NotReadyToActivate, detail));
+            }
+            replaying.ready(&views, known).await?
+        }
         false => 0,
     };
     let event = GenerationActivated {
         generation: asked,
         replaces: i32::try_from(views.active).unwrap_or(i32::MAX),
         lag: i64::try_from(lag).unwrap_or(i64::MAX),
-        compared_rows: i64::try_from(compared_rows).unwrap_or(i64::MAX),
+        compared_rows: i64::try_from(compared_rows.unwrap_or(0)).unwrap_or(i64::MAX),
     };
     let request = Request { principal, idempotency, traceparent };
     let accepted = replaying.change(request, &format!("activate/{generation}"), event.into()).await?;

@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 
 use super::Examine;
+use crate::verified::Verified;
 use crate::verify::{Report, Runs, Stop, VerifyError, VerifyOptions, Views, verify_with};
 
 /// Lines that wait for a slow reader; progress beyond that is not told.
@@ -110,7 +111,8 @@ pub async fn verify_views(
     let stop = options.stop.clone();
     let stopping = examine.stopping().clone();
     let mend = mend.then(|| (examine.clone(), principal));
-    let work = Work { views, options, mend, sender, permit };
+    let verified = examine.replaying().verified.clone();
+    let work = Work { views, options, mend, sender, permit, verified };
     let stopped = stop.clone();
     let ended = tokio_util::sync::CancellationToken::new();
     let watched = ended.clone();
@@ -189,6 +191,7 @@ struct Work {
     mend: Option<(Examine, Principal)>,
     sender: mpsc::Sender<Bytes>,
     permit: OwnedSemaphorePermit,
+    verified: Verified,
 }
 
 impl Work {
@@ -198,11 +201,16 @@ impl Work {
             Problem::new(Code::Internal, format!("no thread can be started: {error}")).retry_after_ms(1_000)
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let Self { views, options, mend, sender, permit } = self;
+        let Self { views, options, mend, sender, permit, verified: noted } = self;
         let run = async move {
-            let generation = views.generation.0;
+            let (generation, is_whole) = (views.generation, options.is_whole());
             let last = match verified(&views, options, mend).await {
-                Ok(report) => line("report", &Reported { generation, report }),
+                Ok(report) => {
+                    if is_whole || !report.is_clean() {
+                        noted.note(generation, &report);
+                    }
+                    line("report", &Reported { generation: generation.0, report })
+                }
                 Err(problem) => line("problem", &problem),
             };
             drop(permit);

@@ -39,3 +39,20 @@ pub struct VerifyArguments {
     #[command(flatten)]
     pub server: ServerArguments,
 }
+
+impl VerifyArguments {
+    /// Everything of one generation.
+    pub fn of(generation: u32, server: &ServerArguments) -> Self {
+        Self {
+            generation: Some(generation),
+            partitions: Vec::new(),
+            entity: None,
+            sample: None,
+            differences: 20,
+            held_mib: None,
+            threads: None,
+            mend: false,
+            server: server.clone(),
+        }
+    }
+}
