@@ -39,6 +39,9 @@ pub struct Config {
     pub prefix: Name,
     /// What an acknowledged append survives.
     pub durability: Durability,
+    /// Where old records are kept, such as `file:///var/lib/tidewheel/archive` or `s3://bucket/prefix`; what was trimmed
+    /// from the log is read there. Without one nothing can be archived or trimmed.
+    pub archive: Option<String>,
     /// Records the views may be behind the log before new work is answered with 429.
     pub max_lag: u64,
     /// Steps that may run at once in this process.
@@ -162,6 +165,7 @@ impl Default for Config {
             datacenter_label: 0,
             prefix: name("tidewheel"),
             durability: Durability::Fsync,
+            archive: None,
             max_lag: 100_000,
             steps_max: 1_024,
             runs_active_max: 100_000,

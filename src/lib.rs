@@ -18,6 +18,7 @@
 
 pub mod bootstrap;
 pub mod check;
+pub mod clone;
 pub mod config;
 pub mod node;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! A node: every role of one process around one log and one store. A program of yours embeds it through
 //! [`Node::builder`]; `tidewheel dev` is such a program.
 
+mod archive;
 mod configuration;
 mod datacenters;
 mod duties;

@@ -11,8 +11,10 @@ mod inspect;
 #[path = "wire/inspect/alone.rs"]
 mod inspect;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use tidewheel_archive::{Archive, ArchiveError, JoinedLog};
 use tidewheel_ingest::producer::BYTES_ON_THE_WAY_MAX;
 use tidewheel_log::file::{FileLog, FileLogOptions};
 use tidewheel_log::memory::MemoryLog;
@@ -42,6 +44,8 @@ pub struct Wiring {
     pub store: SharedStore,
     /// Whether the store writes everything of a chunk or nothing.
     pub is_atomic: bool,
+    /// The log and its archive, if one is configured; `log` is the two joined then.
+    pub archive: Option<JoinedLog>,
     file_log: Option<Arc<FileLog>>,
 }
 
@@ -54,6 +58,9 @@ pub enum WireError {
     /// The store.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] StoreError),
+    /// The archive.
+    #[error("the archive cannot be opened: {0}")]
+    Archive(#[from] ArchiveError),
     /// A setting that is needed.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -79,17 +86,22 @@ pub enum WireError {
 
 impl WireError {
     /// Whether log or store are only away for now.
-    pub const fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Log(error) => error.is_transient(),
             Self::Store(error) => matches!(error, StoreError::Unavailable(_)),
+            Self::Archive(error) => error.is_transient(),
             Self::Config(_) | Self::NotBuilt | Self::NoMembers { .. } | Self::NotLooked => false,
         }
     }
 }
 
 fn open_file_log(config: &Config) -> Result<Arc<FileLog>, LogError> {
-    let mut options = FileLogOptions::new(config.data_dir.join(LOG_FOLDER));
+    open_file_log_in(config, log_folder(config))
+}
+
+fn open_file_log_in(config: &Config, folder: PathBuf) -> Result<Arc<FileLog>, LogError> {
+    let mut options = FileLogOptions::new(folder);
     options.durability = match config.durability {
         Durability::Fsync => tidewheel_log::file::Durability::Fsync,
         Durability::Os => tidewheel_log::file::Durability::Os,
@@ -127,6 +139,25 @@ pub fn open_log(config: &Config) -> Result<OpenLog, WireError> {
     Ok(OpenLog { log: Arc::clone(&file_log) as SharedLog, file_log: Some(file_log) })
 }
 
+/// Opens an embedded log in a folder of the caller's choice. Blocks meanwhile.
+///
+/// # Errors
+/// As [`open_log`].
+pub fn open_log_in(config: &Config, folder: PathBuf) -> Result<OpenLog, WireError> {
+    let file_log = open_file_log_in(config, folder)?;
+    Ok(OpenLog { log: Arc::clone(&file_log) as SharedLog, file_log: Some(file_log) })
+}
+
+/// The folder of the embedded log's segments.
+pub fn log_folder(config: &Config) -> PathBuf {
+    config.data_dir.join(LOG_FOLDER)
+}
+
+/// The folders of an embedded node, and what they hold.
+pub fn folders(config: &Config) -> [(PathBuf, &'static str); 2] {
+    [(log_folder(config), "a log"), (config.data_dir.join(STORE_FOLDER), "views of another log")]
+}
+
 impl OpenLog {
     /// Writes what was submitted and lets go of the folder. Blocks meanwhile.
     pub fn close(&self) {
@@ -142,17 +173,21 @@ impl OpenLog {
 /// When another process has the folder open, or its files cannot be read.
 pub fn open(config: &Config) -> Result<Wiring, WireError> {
     if config.ephemeral {
-        return Ok(Wiring {
-            log: Arc::new(MemoryLog::new()),
-            store: Arc::new(MemoryStore::new()),
-            is_atomic: true,
-            file_log: None,
-        });
+        let (log, archive) = join_archive(Arc::new(MemoryLog::new()), config)?;
+        let store = Arc::new(MemoryStore::new());
+        return Ok(Wiring { log, store, is_atomic: true, archive, file_log: None });
     }
     let file_log = open_file_log(config)?;
-    let log: SharedLog = Arc::clone(&file_log) as SharedLog;
+    let (log, archive) = join_archive(Arc::clone(&file_log) as SharedLog, config)?;
     let store = EmbeddedStore::open(&EmbeddedOptions::new(config.data_dir.join(STORE_FOLDER)))?;
-    Ok(Wiring { log, store: Arc::new(store), is_atomic: true, file_log: Some(file_log) })
+    Ok(Wiring { log, store: Arc::new(store), is_atomic: true, archive, file_log: Some(file_log) })
+}
+
+/// The log with its archive before it, if one is configured: what was trimmed is read there, by whoever asks.
+fn join_archive(log: SharedLog, config: &Config) -> Result<(SharedLog, Option<JoinedLog>), ArchiveError> {
+    let Some(location) = &config.archive else { return Ok((log, None)) };
+    let joined = JoinedLog::new(log, Archive::open(location)?);
+    Ok((Arc::new(joined.clone()), Some(joined)))
 }
 
 impl Wiring {

@@ -107,6 +107,9 @@ codes! {
     TokenRefused = "token_refused", UNAUTHORIZED, "The access token is not valid";
     Forbidden = "forbidden", FORBIDDEN, "The access token does not allow this";
     ConfigUnavailable = "config_unavailable", SERVICE_UNAVAILABLE, "The configuration cannot be changed now";
+    NoArchive = "no_archive", CONFLICT, "No archive is configured";
+    ArchiveUnusable = "archive_unusable", CONFLICT, "The archive cannot be used for this";
+    ArchiveUnavailable = "archive_unavailable", SERVICE_UNAVAILABLE, "The archive does not answer";
     PositionNotReached = "position_not_reached", GATEWAY_TIMEOUT, "The views have not reached the position";
 }
 

@@ -176,6 +176,7 @@ pub(crate) fn append_failed(error: &LogError) -> Problem {
         | LogError::PartitionCount { .. }
         | LogError::Locked { .. }
         | LogError::Topic(_)
+        | LogError::Untrimmable
         | LogError::Options(_) => {
             Problem::new(Code::LogUnavailable, format!("nothing was appended: {error}"))
                 .retry_after_ms(RETRY_AFTER_MS)
@@ -190,6 +191,7 @@ pub(crate) fn append_failed(error: &LogError) -> Problem {
         | LogError::Credentials { .. }
         | LogError::Forbidden { .. }
         | LogError::OutcomeUnknown { .. }
+        | LogError::Archive { .. }
         | LogError::Io { .. } => Problem::new(
             Code::OutcomeUnknown,
             format!(

@@ -156,6 +156,21 @@ pub enum LogError {
     /// The topic is not one that facts may be kept in.
     #[error("{}", topic_rules::report(.0))]
     Topic(Arc<[TopicViolation]>),
+    /// This log keeps every record for good.
+    #[error("this log keeps every record for good: nothing can be trimmed from it")]
+    Untrimmable,
+    /// What lies before the log's start is kept in an archive, and cannot be read there.
+    #[error("{partition}: records before offset {start} are in the archive, and {what}")]
+    Archive {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Where the log itself begins.
+        start: i64,
+        /// What is wrong and what to do.
+        what: String,
+        /// Whether it passes by itself.
+        is_transient: bool,
+    },
     /// The options of the log are not usable.
     #[error("the Kafka log cannot be used as it is configured: {0}")]
     Options(String),
@@ -172,6 +187,7 @@ impl LogError {
             | Self::Refused { .. }
             | Self::Locked { .. }
             | Self::Topic(_)
+            | Self::Untrimmable
             | Self::Options(_) => true,
             Self::Trimmed { .. }
             | Self::BeyondEnd { .. }
@@ -183,6 +199,7 @@ impl LogError {
             | Self::Unreachable { .. }
             | Self::Credentials { .. }
             | Self::Forbidden { .. }
+            | Self::Archive { .. }
             | Self::OutcomeUnknown { .. } => false,
         }
     }
@@ -191,7 +208,11 @@ impl LogError {
     pub const fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Overloaded | Self::Refused { .. } | Self::Unreachable { .. } | Self::OutcomeUnknown { .. }
+            Self::Overloaded
+                | Self::Refused { .. }
+                | Self::Unreachable { .. }
+                | Self::OutcomeUnknown { .. }
+                | Self::Archive { is_transient: true, .. }
         )
     }
 }

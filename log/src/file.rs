@@ -19,9 +19,10 @@ mod scan;
 mod segment;
 mod shared;
 mod tail;
+mod trim;
 mod writer;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -43,7 +44,8 @@ use self::recovery::{Recovered, recover};
 use self::scan::{Scan, io};
 use self::segment::{Segment, SegmentHeader, segment_path, sync_directory};
 use self::shared::{Shared, Topics};
-use self::tail::FileTail;
+use self::tail::{FileTail, or_trimmed};
+use self::trim::Trimmed;
 use self::writer::{Settings, Writer};
 use crate::limits::{check_batch, check_offset};
 use crate::{Appended, Appending, Bounds, EventLog, LogError, Tail};
@@ -89,7 +91,7 @@ impl FileLog {
             Some(recovered) => recovered,
             None => begin(&directory, &options)?,
         };
-        let Recovered { log_id, segments, scan, next_group, file, end } = recovered;
+        let Recovered { log_id, segments, trimmed, scan, next_group, file, end } = recovered;
         tracing::info!(
             directory = %directory.display(),
             durability = options.durability.as_str(),
@@ -100,9 +102,10 @@ impl FileLog {
             directory,
             log_id,
             queue: Queue::new(options.queue_bytes_max, options.queue_records_max),
-            topics: RwLock::new(Arc::new(Topics::recovered(&scan))),
+            topics: RwLock::new(Arc::new(Topics::recovered(&scan, &trimmed))),
             segments: RwLock::new(segments),
             sealed_indexes: Mutex::new(VecDeque::new()),
+            trimmed: Mutex::new(trimmed),
         });
         let settings = Settings {
             durability: options.durability,
@@ -191,7 +194,8 @@ fn begin(directory: &Path, options: &FileLogOptions) -> Result<Recovered, LogErr
     let end = bytes.len() as u64;
     let scan = Scan::new(&header);
     let segment = Segment::new(&header, end, end, Some(scan.index.clone()));
-    Ok(Recovered { log_id, segments: vec![Arc::new(segment)], scan, next_group: 0, file, end })
+    let (segments, trimmed) = (vec![Arc::new(segment)], Trimmed::default());
+    Ok(Recovered { log_id, segments, trimmed, scan, next_group: 0, file, end })
 }
 
 #[async_trait]
@@ -226,8 +230,8 @@ impl EventLog for FileLog {
 
     async fn tail(&self, from: &TopicPartition, offset: i64) -> Result<Box<dyn Tail>, LogError> {
         let partition = self.shared.partition(from)?;
-        check_offset(from, offset, Bounds { start: 0, end: partition.end() })?;
-        Ok(Box::new(FileTail::new(Arc::clone(&self.shared), partition, offset)))
+        check_offset(from, offset, partition.bounds())?;
+        Ok(Box::new(FileTail::new(Arc::clone(&self.shared), from.clone(), partition, offset)))
     }
 
     async fn read(
@@ -237,22 +241,36 @@ impl EventLog for FileLog {
         records_max: usize,
     ) -> Result<Vec<Record>, LogError> {
         let partition = self.shared.partition(from)?;
-        check_offset(from, offset, Bounds { start: 0, end: partition.end() })?;
+        check_offset(from, offset, partition.bounds())?;
         match partition.lookup(offset, records_max) {
             Lookup::AtEnd => Ok(Vec::new()),
             Lookup::Records(records) => Ok(records),
-            Lookup::OnDisk { end } => {
-                Cursor::at_offset(&self.shared, &partition, offset)?.read(records_max, end)
-            }
+            Lookup::OnDisk { end } => Cursor::at_offset(&self.shared, &partition, offset)
+                .and_then(|mut cursor| cursor.read(records_max, end))
+                .map_err(|error| or_trimmed(from, &partition, offset, error)),
         }
     }
 
     async fn bounds(&self, of: &TopicPartition) -> Result<Bounds, LogError> {
-        Ok(Bounds { start: 0, end: self.shared.partition(of)?.end() })
+        Ok(self.shared.partition(of)?.bounds())
     }
 
     async fn offset_for_time(&self, of: &TopicPartition, time_us: i64) -> Result<i64, LogError> {
         let partition = self.shared.partition(of)?;
-        reader::offset_for_time(&self.shared, &partition, time_us)
+        let mut start = partition.start();
+        loop {
+            match reader::offset_for_time(&self.shared, &partition, time_us) {
+                // Trimmed meanwhile: what is left is looked through again.
+                Err(_) if partition.start() > start => start = partition.start(),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn trim(&self, before: &BTreeMap<TopicPartition, i64>) -> Result<(), LogError> {
+        let (shared, before) = (Arc::clone(&self.shared), before.clone());
+        tokio::task::spawn_blocking(move || trim::trim(&shared, &before))
+            .await
+            .unwrap_or(Err(LogError::Closed))
     }
 }

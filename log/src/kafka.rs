@@ -17,6 +17,7 @@ mod recent;
 mod record;
 mod tail;
 mod topics;
+mod trim;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use tidewheel_schemas::{NewRecord, Record, Topic, TopicPartition};
 use self::cluster::Cluster;
 use self::reader::Purpose;
 use self::tail::KafkaTail;
-use crate::limits::check_offset;
+use crate::limits::{check_limit, check_offset};
 use crate::topic_rules::TopicSettings;
 use crate::{Appending, Bounds, EventLog, LogError, Tail};
 
@@ -136,5 +137,26 @@ impl EventLog for KafkaLog {
 
     async fn offset_for_time(&self, of: &TopicPartition, time_us: i64) -> Result<i64, LogError> {
         read::offset_for_time(self.cluster(&of.topic), of, time_us).await
+    }
+
+    async fn foreign_headers(
+        &self,
+        of: &TopicPartition,
+        offset: i64,
+    ) -> Result<Vec<(String, bytes::Bytes)>, LogError> {
+        read::foreign_headers(self.cluster(&of.topic), of, offset).await
+    }
+
+    async fn trim(&self, before: &BTreeMap<TopicPartition, i64>) -> Result<(), LogError> {
+        let mut by_cluster = BTreeMap::<usize, BTreeMap<TopicPartition, i64>>::new();
+        for (of, offset) in before {
+            let index = self.elsewhere.get(&of.topic).copied().unwrap_or(0);
+            check_limit(of, *offset, self.bounds(of).await?)?;
+            by_cluster.entry(index).or_default().insert(of.clone(), *offset);
+        }
+        for (index, before) in by_cluster {
+            trim::trim(&self.clusters[index], &before).await?;
+        }
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod suite;
 pub mod topic_rules;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use appended::Appended;
@@ -90,6 +91,31 @@ pub trait EventLog: Send + Sync + 'static {
     /// On Kafka a record that another program wrote with a record timestamp before its own `recorded-at` header may
     /// be passed over.
     async fn offset_for_time(&self, of: &TopicPartition, time_us: i64) -> Result<i64, LogError>;
+
+    /// The headers of a record whose headers are not ours ([`tidewheel_schemas::RecordHeaders::Foreign`]), in order, for
+    /// who must keep what no build understands yet. Empty where the log keeps none of them.
+    async fn foreign_headers(
+        &self,
+        of: &TopicPartition,
+        offset: i64,
+    ) -> Result<Vec<(String, bytes::Bytes)>, LogError> {
+        let _ = (of, offset);
+        Ok(Vec::new())
+    }
+
+    /// Removes records below the offset given for each partition; other partitions keep everything. What was removed
+    /// is gone for ever and [`LogError::Trimmed`] to whoever asks for it, also to a tail that has not got so far.
+    /// A log may remove less than it is allowed to (the file log goes by whole segments), never more; what it still
+    /// holds is told by [`EventLog::bounds`]. Interrupted at any point, a partition begins at some offset between its
+    /// old start and the one given, without holes behind it.
+    ///
+    /// # Errors
+    /// [`LogError::Untrimmable`] where a log keeps everything for good, [`LogError::UnknownPartition`] and
+    /// [`LogError::BeyondEnd`] before anything is removed, and whatever keeps the log from being written.
+    async fn trim(&self, before: &BTreeMap<TopicPartition, i64>) -> Result<(), LogError> {
+        let _ = before;
+        Err(LogError::Untrimmable)
+    }
 }
 
 /// A reader that follows one partition.

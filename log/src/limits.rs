@@ -29,6 +29,14 @@ pub(crate) fn check_batch(records: &[NewRecord]) -> Result<usize, LogError> {
     Ok(total)
 }
 
+/// Refuses to trim up to an offset that does not exist yet. One that is gone already is fine: nothing is left to do.
+pub(crate) fn check_limit(partition: &TopicPartition, before: i64, bounds: Bounds) -> Result<(), LogError> {
+    if before > bounds.end {
+        return Err(LogError::BeyondEnd { partition: partition.clone(), asked: before, end: bounds.end });
+    }
+    Ok(())
+}
+
 /// Refuses an offset outside `bounds`, the end itself being inside.
 pub(crate) fn check_offset(partition: &TopicPartition, asked: i64, bounds: Bounds) -> Result<(), LogError> {
     if asked < bounds.start {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tidewheel_schemas::{NewRecord, Record, RecordHeaders, Topic, TopicPartition};
 use tokio::sync::{Notify, oneshot};
 
-use crate::limits::{check_batch, check_offset};
+use crate::limits::{check_batch, check_limit, check_offset};
 use crate::{Appended, Appending, Bounds, EventLog, LogError, Tail};
 
 /// A log in memory. Cloning shares it.
@@ -32,6 +32,8 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Partition {
+    /// The first offset still held.
+    start: i64,
     records: Vec<Record>,
     grown: Arc<Notify>,
 }
@@ -46,7 +48,11 @@ struct Held {
 
 impl Partition {
     fn end(&self) -> i64 {
-        offset_of(self.records.len())
+        self.start + offset_of(self.records.len())
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { start: self.start, end: self.end() }
     }
 
     fn push(&mut self, records: Vec<NewRecord>) -> i64 {
@@ -62,7 +68,7 @@ impl Partition {
     }
 
     fn slice(&self, offset: i64, records_max: usize) -> Vec<Record> {
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.records.len());
+        let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.records.len());
         let to = from.saturating_add(records_max).min(self.records.len());
         self.records[from..to].to_vec()
     }
@@ -212,7 +218,7 @@ impl EventLog for MemoryLog {
     async fn tail(&self, from: &TopicPartition, offset: i64) -> Result<Box<dyn Tail>, LogError> {
         let state = self.state.lock();
         let partition = state.partition(from)?;
-        check_offset(from, offset, Bounds { start: 0, end: partition.end() })?;
+        check_offset(from, offset, partition.bounds())?;
         let (log, grown) = (self.clone(), Arc::clone(&partition.grown));
         Ok(Box::new(MemoryTail { log, from: from.clone(), next: offset, grown }))
     }
@@ -225,22 +231,36 @@ impl EventLog for MemoryLog {
     ) -> Result<Vec<Record>, LogError> {
         let state = self.state.lock();
         let partition = state.partition(from)?;
-        check_offset(from, offset, Bounds { start: 0, end: partition.end() })?;
+        check_offset(from, offset, partition.bounds())?;
         Ok(partition.slice(offset, records_max))
     }
 
     async fn bounds(&self, of: &TopicPartition) -> Result<Bounds, LogError> {
-        Ok(Bounds { start: 0, end: self.state.lock().partition(of)?.end() })
+        Ok(self.state.lock().partition(of)?.bounds())
     }
 
     async fn offset_for_time(&self, of: &TopicPartition, time_us: i64) -> Result<i64, LogError> {
         let state = self.state.lock();
-        let records = &state.partition(of)?.records;
-        let found = records.iter().position(|record| match &record.headers {
+        let partition = state.partition(of)?;
+        let found = partition.records.iter().position(|record| match &record.headers {
             RecordHeaders::Known(headers) => headers.recorded_at_us >= time_us,
             RecordHeaders::Foreign(_) => false,
         });
-        Ok(offset_of(found.unwrap_or(records.len())))
+        Ok(found.map_or(partition.end(), |index| partition.start + offset_of(index)))
+    }
+
+    async fn trim(&self, before: &BTreeMap<TopicPartition, i64>) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        for (of, offset) in before {
+            check_limit(of, *offset, state.partition(of)?.bounds())?;
+        }
+        for (of, offset) in before {
+            let partition = state.partition_mut(of)?;
+            let count = usize::try_from(offset - partition.start).unwrap_or(0).min(partition.records.len());
+            partition.records.drain(..count);
+            partition.start += offset_of(count);
+        }
+        Ok(())
     }
 }
 
@@ -261,7 +281,9 @@ impl Tail for MemoryTail {
             grown.as_mut().enable();
             {
                 let state = self.log.state.lock();
-                let records = state.partition(&self.from)?.slice(self.next, records_max.max(1));
+                let partition = state.partition(&self.from)?;
+                check_offset(&self.from, self.next, partition.bounds())?;
+                let records = partition.slice(self.next, records_max.max(1));
                 if let Some(last) = records.last() {
                     self.next = last.offset + 1;
                     return Ok(records);

@@ -33,6 +33,9 @@ macro_rules! log_suite {
             the_first_record_at_or_after_a_time_is_found
             topics_and_partitions_are_independent
             every_header_and_byte_comes_back
+            what_is_trimmed_is_gone_and_the_rest_lies_where_it_was
+            a_tail_that_a_trim_overtakes_skips_nothing
+            a_trim_of_what_does_not_exist_removes_nothing
         }
     };
     (@each $option:tt $make:path; $($promise:ident)+) => { $( $crate::log_suite! { @one $option $make; $promise } )+ };

@@ -12,3 +12,5 @@ mod file;
 mod kill;
 #[path = "it/memory.rs"]
 mod memory;
+#[path = "it/trim.rs"]
+mod trim;

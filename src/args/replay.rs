@@ -1,11 +1,12 @@
 //! The command line of replays. What each command does is in `commands/replay`.
 
+mod archive;
 mod examine;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+pub use self::archive::{ArchiveCommand, ImportArchiveArguments};
 pub use self::examine::VerifyArguments;
-
 use super::ServerArguments;
 
 /// Commands about the views: fill them again from the log, and choose which generation of them is read.
@@ -35,6 +36,9 @@ pub enum ReplayCommand {
     Parked(ServerArguments),
     /// Compare every row of the views with what the log says, and mend what differs.
     Verify(VerifyArguments),
+    /// Keep old records in a folder or an object store, read them back, trim the log, make a clone.
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
 }
 
 /// What a replay does.

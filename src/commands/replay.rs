@@ -1,5 +1,6 @@
 //! `tidewheel replay`: replays and generations of the views on a server, through its HTTP API.
 
+mod archive;
 mod follow;
 mod verify;
 
@@ -37,6 +38,7 @@ pub async fn run(command: ReplayCommand) -> Result<(), Failure> {
             cutover(&server, generation, unverified).await
         }
         ReplayCommand::Rollback(server) => rollback(&server).await,
+        ReplayCommand::Archive(command) => archive::run(command).await,
         ReplayCommand::Drop(GenerationArguments { generation, server }) => {
             change(&server, &format!("/v1/generations/{generation}/drop"), &json!({})).await
         }

@@ -31,6 +31,7 @@ const TEXTS: &[&str] = &[
     "datacenter",
     "prefix",
     "durability",
+    "archive",
     "node",
     "config_datacenter",
     "log_filter",
@@ -230,6 +231,7 @@ mod tests {
             datacenter_label: 7,
             prefix: tidewheel_schemas::Name::new("p").unwrap(),
             durability: Durability::Os,
+            archive: Some("file:///a".into()),
             max_lag: 8,
             steps_max: 9,
             runs_active_max: 10,
@@ -266,7 +268,7 @@ mod tests {
             log_format: LogFormat::Json,
         };
         let file = "data_dir = 'd'\nlisten = '127.0.0.1:1'\nephemeral = true\npartitions = 7\ndatacenter = '7'\n\
-                    datacenter_label = 7\nprefix = 'p'\ndurability = 'os'\nmax_lag = 8\nsteps_max = 9\n\
+                    datacenter_label = 7\nprefix = 'p'\ndurability = 'os'\narchive = 'file:///a'\nmax_lag = 8\nsteps_max = 9\n\
                     runs_active_max = 10\n\
                     namespaces = ['a', 'b']\nlog_filter = 'debug'\nlog_format = 'json'\n\
                     tokens_required = true\n\
@@ -286,6 +288,7 @@ mod tests {
             ("TIDEWHEEL_DATACENTER_LABEL", "7"),
             ("TIDEWHEEL_PREFIX", "p"),
             ("TIDEWHEEL_DURABILITY", "os"),
+            ("TIDEWHEEL_ARCHIVE", "file:///a"),
             ("TIDEWHEEL_MAX_LAG", "8"),
             ("TIDEWHEEL_STEPS_MAX", "9"),
             ("TIDEWHEEL_RUNS_ACTIVE_MAX", "10"),

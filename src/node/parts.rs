@@ -210,6 +210,7 @@ impl Begin {
             materials,
         } = opened;
         let waiting = Waiting::new(config.partitions);
+        let stop_archiving = stop_serving.clone();
         let names = workflows.names().cloned().collect();
         if config.requires_tokens() {
             background.push(tokio::spawn(say_how_to_begin(configuration.clone())));
@@ -242,7 +243,7 @@ impl Begin {
             Auth::new(config.requires_tokens(), configuration.snapshots(), Arc::new(move || now.now_us()));
         let (keeper_clock, keeper_process) = (SharedClock::clone(&clock), Arc::clone(&process));
         let administration = Administration::new(
-            Arc::new(Followed { configuration: configuration.clone(), clock }),
+            Arc::new(Followed { configuration: configuration.clone(), clock: SharedClock::clone(&clock) }),
             namespaces.clone(),
             config.datacenter.clone(),
             config.datacenters.keys().cloned(),
@@ -257,7 +258,7 @@ impl Begin {
                 forwarder: forwarder.clone(),
                 topics: vec![
                     (TopicFamily::WorkflowEvents, topic.clone()),
-                    (TopicFamily::ConfigChanges, config_topic),
+                    (TopicFamily::ConfigChanges, config_topic.clone()),
                 ],
                 verdict_timeout: VERDICT_TIMEOUT,
                 metrics: recorder,
@@ -315,6 +316,17 @@ impl Begin {
                 .merge(tidewheel_replay::http::router(replaying))
                 .merge(tidewheel_replay::http::examine_router(examine));
         }
+        router = router.merge(super::archive::router(super::archive::Archiving {
+            joined: wiring.archive.clone(),
+            store: Arc::clone(&wiring.store),
+            topic: topic.clone(),
+            partitions: config.partitions,
+            config_topic,
+            datacenter: config.datacenter.clone(),
+            configuration: configuration.snapshots(),
+            clock,
+            stopping: stop_archiving,
+        }));
         let router = tidewheel_ingest::http::forwarding(router, forwarder);
         let watch = Watch::start(
             &config,

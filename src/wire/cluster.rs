@@ -25,8 +25,9 @@ use crate::config::{Config, ConfigError, Role};
 /// When they are away, which may pass, or refuse this process.
 pub async fn join(config: &Config) -> Result<Wiring, WireError> {
     let log: SharedLog = Arc::new(KafkaLog::open(kafka_options(config)?)?);
+    let (log, archive) = super::join_archive(log, config)?;
     let store = CqlStore::connect(cql_options(config)?).await?;
-    Ok(Wiring { log, store: Arc::new(store), is_atomic: false, file_log: None })
+    Ok(Wiring { log, store: Arc::new(store), is_atomic: false, archive, file_log: None })
 }
 
 /// Opens the log alone.

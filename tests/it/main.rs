@@ -1,6 +1,7 @@
 //! Whole-system tests on the embedded backends: the built binary, its command line and its HTTP API.
 
 mod access;
+mod archive;
 mod bench;
 mod commands;
 mod documents;

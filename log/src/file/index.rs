@@ -116,7 +116,7 @@ impl Index {
     }
 }
 
-fn index_path(directory: &Path, segment: u64) -> PathBuf {
+pub(crate) fn index_path(directory: &Path, segment: u64) -> PathBuf {
     directory.join(format!("{segment:020}.index"))
 }
 

@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 use std::mem::size_of;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 use tidewheel_schemas::Record;
 use tokio::sync::Notify;
+
+use crate::Bounds;
 
 /// A partition of the log. Nothing in it lies above the durable watermark.
 #[derive(Debug)]
@@ -13,6 +16,8 @@ pub(crate) struct Partition {
     pub topic: u32,
     pub partition: u32,
     pub slot: usize,
+    /// The first offset still held. Raised before anything is removed.
+    start: AtomicI64,
     recent: Mutex<Recent>,
     /// Woken once per group that has records of this partition.
     pub grown: Notify,
@@ -37,7 +42,20 @@ pub(crate) enum Lookup {
 impl Partition {
     pub fn new(topic: u32, partition: u32, slot: usize, end: i64) -> Self {
         let recent = Mutex::new(Recent { records: VecDeque::new(), end });
-        Self { topic, partition, slot, recent, grown: Notify::new() }
+        Self { topic, partition, slot, start: AtomicI64::new(0), recent, grown: Notify::new() }
+    }
+
+    pub fn start(&self) -> i64 {
+        self.start.load(Ordering::Acquire)
+    }
+
+    /// Everything below `offset` is gone.
+    pub fn begin_at(&self, offset: i64) {
+        self.start.fetch_max(offset, Ordering::AcqRel);
+    }
+
+    pub fn bounds(&self) -> Bounds {
+        Bounds { start: self.start(), end: self.end() }
     }
 
     pub fn end(&self) -> i64 {

@@ -129,7 +129,7 @@ impl Cursor {
     fn advance(&mut self) -> Result<bool, LogError> {
         loop {
             // The order matters: a segment's end is final once the next segment is there to be seen.
-            let following = self.shared.segment(self.segment.number + 1);
+            let following = self.shared.segment_after(self.segment.number);
             self.taken = 0;
             match self.groups.advance(self.segment.durable()) {
                 Ok(true) => return Ok(true),
@@ -172,10 +172,21 @@ pub(crate) fn offset_for_time(
 ) -> Result<i64, LogError> {
     let end = partition.end();
     let slot = partition.slot;
-    let Some(segment) = shared.segment_for_time(slot, time_us) else { return Ok(end) };
-    let entry = shared.in_index(&segment, |index| index.for_time(slot, time_us))?;
-    let next = entry.map_or(segment.start(slot).next_offset, |entry| entry.offset);
-    Cursor::new(shared, partition, segment, entry, next)?.find_time(time_us, end)
+    let start = partition.start();
+    if start == end {
+        return Ok(end);
+    }
+    let first = shared.segment_for_offset(slot, start).ok_or(LogError::Closed)?;
+    // Behind segments that were kept for other partitions there may be a gap.
+    let mut cursor = match shared.segment_for_time(slot, time_us) {
+        Some(segment) if segment.number >= first.number => {
+            let entry = shared.in_index(&segment, |index| index.for_time(slot, time_us))?;
+            let next = entry.map_or(segment.start(slot).next_offset, |entry| entry.offset);
+            Cursor::new(shared, partition, segment, entry, next)?
+        }
+        Some(_) | None => Cursor::at_offset(shared, partition, start)?,
+    };
+    Ok(cursor.find_time(time_us, end)?.max(start))
 }
 
 /// Records on their way out: the bytes of those of one group lie in one buffer that holds nothing else.

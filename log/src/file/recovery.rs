@@ -12,13 +12,15 @@ use super::disk::Disk;
 use super::group::find_later_group;
 use super::scan::{Scan, damaged, io, open_segment, read_header, reading, walk};
 use super::segment::{Segment, SegmentHeader, number_of, segment_name, segment_path};
+use super::trim::Trimmed;
 use crate::LogError;
 
 /// What a folder held.
 pub(crate) struct Recovered {
     pub log_id: LogId,
-    /// Ascending, dense; the last one is the one to append to.
+    /// Ascending, dense but for those trimmed; the last one is the one to append to.
     pub segments: Vec<Arc<Segment>>,
+    pub trimmed: Trimmed,
     pub scan: Scan,
     pub next_group: u64,
     /// The last segment, open for writing, and where the next group goes.
@@ -28,13 +30,19 @@ pub(crate) struct Recovered {
 
 /// Reads what `directory` holds; none if there is no segment yet.
 pub(crate) fn recover(directory: &Path, disk: &dyn Disk) -> Result<Option<Recovered>, LogError> {
+    let trimmed = Trimmed::load(directory)?;
     let mut numbers = Vec::new();
     for entry in
         fs::read_dir(directory).map_err(|error| io(format!("listing {}", directory.display()), error))?
     {
         let path = entry.map_err(|error| io(format!("listing {}", directory.display()), error))?.path();
         if let Some(number) = number_of(&path, "segment") {
-            numbers.push(number);
+            if trimmed.has(number) {
+                // The process ended before it was removed.
+                fs::remove_file(&path).map_err(|error| io(format!("removing {}", path.display()), error))?;
+            } else {
+                numbers.push(number);
+            }
         } else if path.extension().is_some_and(|extension| extension == "prepared") {
             // Never held a record: a segment gets its name only when it is complete.
             fs::remove_file(&path).map_err(|error| io(format!("removing {}", path.display()), error))?;
@@ -42,7 +50,7 @@ pub(crate) fn recover(directory: &Path, disk: &dyn Disk) -> Result<Option<Recove
     }
     numbers.sort_unstable();
     let Some(&last) = numbers.last() else { return Ok(None) };
-    let headers = read_headers(directory, &numbers)?;
+    let headers = read_headers(directory, &numbers, &trimmed)?;
     let (header, body_at) = headers.last().cloned().ok_or(LogError::Closed)?;
 
     let path = segment_path(directory, last);
@@ -73,15 +81,22 @@ pub(crate) fn recover(directory: &Path, disk: &dyn Disk) -> Result<Option<Recove
 
     let mut segments = Vec::with_capacity(headers.len());
     for (position, (header, body_at)) in headers.iter().enumerate() {
-        let next = headers.get(position + 1).map(|(next, _)| next.previous_bytes);
+        let next = headers.get(position + 1).map(|(next, _)| {
+            // A segment that was trimmed behind this one knew where this one ends.
+            trimmed.bytes_before(header.segment + 1).unwrap_or(next.previous_bytes)
+        });
         let index = next.is_none().then(|| walked.scan.index.clone());
         segments.push(Arc::new(Segment::new(header, *body_at, next.unwrap_or(walked.end), index)));
     }
     let (scan, end, next_group) = (walked.scan, walked.end, walked.next_group);
-    Ok(Some(Recovered { log_id: header.log_id, segments, scan, next_group, file, end }))
+    Ok(Some(Recovered { log_id: header.log_id, segments, trimmed, scan, next_group, file, end }))
 }
 
-fn read_headers(directory: &Path, numbers: &[u64]) -> Result<Vec<(SegmentHeader, u64)>, LogError> {
+fn read_headers(
+    directory: &Path,
+    numbers: &[u64],
+    trimmed: &Trimmed,
+) -> Result<Vec<(SegmentHeader, u64)>, LogError> {
     let mut headers: Vec<(SegmentHeader, u64)> = Vec::with_capacity(numbers.len());
     let mut previous_length = 0;
     for &number in numbers {
@@ -91,20 +106,23 @@ fn read_headers(directory: &Path, numbers: &[u64]) -> Result<Vec<(SegmentHeader,
         if header.segment != number {
             return refuse(format!("its header says it is segment {}", header.segment));
         }
+        let expected = headers.last().map_or(0, |(before, _)| before.segment + 1);
+        if let Some(missing) = (expected..number).find(|missing| !trimmed.has(*missing)) {
+            return refuse(format!("segment {} is missing", segment_name(missing)));
+        }
+        if trimmed.log_id().is_some_and(|log_id| log_id != header.log_id) {
+            return refuse("what was trimmed belongs to another log".to_owned());
+        }
         if let Some((before, _)) = headers.last() {
-            if before.segment + 1 != number {
-                return refuse(format!("segment {} is missing", segment_name(before.segment + 1)));
-            }
+            let complete_bytes = trimmed.bytes_before(before.segment + 1).unwrap_or(header.previous_bytes);
             if before.log_id != header.log_id {
                 return refuse("it belongs to another log than the segment before it".to_owned());
             }
-            if previous_length < header.previous_bytes {
+            if previous_length < complete_bytes {
                 let (segment, group) = (before.segment, header.first_group.saturating_sub(1));
-                let what = format!("the file had {} bytes when it was complete", header.previous_bytes);
+                let what = format!("the file had {complete_bytes} bytes when it was complete");
                 return Err(damaged(segment, group, previous_length, what));
             }
-        } else if number != 0 {
-            return refuse(format!("segment {} is missing", segment_name(0)));
         }
         previous_length = file.metadata().map_err(|error| reading(number, error))?.len();
         headers.push((header, body_at));

@@ -12,6 +12,7 @@ use super::partition::Partition;
 use super::queue::Queue;
 use super::scan::{Scan, sealed_index};
 use super::segment::Segment;
+use super::trim::Trimmed;
 use crate::LogError;
 
 /// Sealed segments whose index is kept in memory.
@@ -22,9 +23,11 @@ pub(crate) struct Shared {
     pub log_id: LogId,
     pub queue: Queue,
     pub topics: RwLock<Arc<Topics>>,
-    /// Ascending and dense from segment 0.
+    /// Ascending; dense but for those that were trimmed.
     pub segments: RwLock<Vec<Arc<Segment>>>,
     pub sealed_indexes: Mutex<VecDeque<(u64, Arc<Index>)>>,
+    /// What was trimmed; held while more is.
+    pub trimmed: Mutex<Trimmed>,
 }
 
 /// The topics of the log. Replaced as a whole when one is created.
@@ -36,11 +39,14 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
-    pub fn recovered(scan: &Scan) -> Self {
+    pub fn recovered(scan: &Scan, trimmed: &Trimmed) -> Self {
         let mut topics = Self::default();
         for found in &scan.topics {
             let ends = &scan.slots[found.first_slot..][..found.partitions as usize];
             topics.add(&found.topic, ends.iter().map(|progress| progress.next_offset));
+            for (partition, start) in topics.partitions(&found.topic).into_iter().flatten().zip(0..) {
+                partition.begin_at(trimmed.start(&found.topic, start));
+            }
         }
         topics
     }
@@ -80,10 +86,11 @@ impl Shared {
         found.ok_or_else(|| LogError::UnknownPartition(of.clone()))
     }
 
-    /// The segment numbered `number`, if it exists yet.
-    pub fn segment(&self, number: u64) -> Option<Arc<Segment>> {
-        let index = usize::try_from(number).ok()?;
-        self.segments.read().get(index).map(Arc::clone)
+    /// The next segment after the one numbered `number` that is there.
+    pub fn segment_after(&self, number: u64) -> Option<Arc<Segment>> {
+        let segments = self.segments.read();
+        let after = segments.partition_point(|segment| segment.number <= number);
+        segments.get(after).map(Arc::clone)
     }
 
     /// The last segment that began at or before `offset` of the slot.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tidewheel_schemas::Record;
+use tidewheel_schemas::{Record, TopicPartition};
 
 use super::partition::{Lookup, Partition};
 use super::reader::Cursor;
@@ -12,6 +12,7 @@ use crate::{LogError, Tail};
 
 pub(crate) struct FileTail {
     shared: Arc<Shared>,
+    place: TopicPartition,
     partition: Arc<Partition>,
     next: i64,
     /// Kept while records come from the segments.
@@ -19,8 +20,13 @@ pub(crate) struct FileTail {
 }
 
 impl FileTail {
-    pub const fn new(shared: Arc<Shared>, partition: Arc<Partition>, next: i64) -> Self {
-        Self { shared, partition, next, cursor: None }
+    pub const fn new(
+        shared: Arc<Shared>,
+        place: TopicPartition,
+        partition: Arc<Partition>,
+        next: i64,
+    ) -> Self {
+        Self { shared, place, partition, next, cursor: None }
     }
 
     /// What is there now; empty at the end.
@@ -48,6 +54,20 @@ impl FileTail {
     }
 }
 
+/// The error of reading at `offset`, unless what lay there has been trimmed meanwhile: then it is that.
+pub(crate) fn or_trimmed(
+    place: &TopicPartition,
+    partition: &Partition,
+    offset: i64,
+    error: LogError,
+) -> LogError {
+    let start = partition.start();
+    if offset < start {
+        return LogError::Trimmed { partition: place.clone(), asked: offset, start };
+    }
+    error
+}
+
 #[async_trait]
 impl Tail for FileTail {
     async fn next(&mut self, records_max: usize) -> Result<Vec<Record>, LogError> {
@@ -59,7 +79,9 @@ impl Tail for FileTail {
             // Registered before looking, so that a group published in between wakes us.
             grown.as_mut().enable();
             let ended = self.shared.queue.ended();
-            let records = self.take(records_max)?;
+            let taken = self.take(records_max);
+            let records =
+                taken.map_err(|error| or_trimmed(&self.place, &self.partition, self.next, error))?;
             if !records.is_empty() {
                 return Ok(records);
             }

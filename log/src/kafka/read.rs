@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
+use rdkafka::error::KafkaError;
 use tidewheel_schemas::{Record, RecordHeaders, TopicPartition};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, blocking};
 use super::reader::{Purpose, Subscription};
 use super::tail::{KafkaTail, READ_BYTES_MAX};
 use crate::LogError;
@@ -96,7 +98,7 @@ pub(super) async fn read(
         let silent_for = progress_at.elapsed();
         if silent_for >= cluster.options.request_timeout {
             let what = format!("reading {from} from {}", tail.position());
-            return Err(cluster.explain(what, &rdkafka::error::KafkaError::NoMessageReceived));
+            return Err(cluster.explain(what, &KafkaError::NoMessageReceived));
         }
         if !is_fresh && silent_for >= SILENT_FOR {
             // It may have been told of the end before the end was where it is now.
@@ -138,4 +140,34 @@ pub(super) async fn offset_for_time(
         }
     }
     Ok(end)
+}
+
+/// The headers of the message at `offset` as they are; none for an offset without a message.
+pub(super) async fn foreign_headers(
+    cluster: &Arc<Cluster>,
+    of: &TopicPartition,
+    offset: i64,
+) -> Result<Vec<(String, Bytes)>, LogError> {
+    let bounds = cluster.bounds(of).await?;
+    check_offset(of, offset, bounds)?;
+    if offset == bounds.end {
+        return Ok(Vec::new());
+    }
+    let (readers, place) = (Arc::clone(cluster), of.clone());
+    let subscription = blocking(move || readers.readers.subscribe(Purpose::Reads, &place, offset)).await?;
+    let until = Instant::now() + cluster.options.request_timeout;
+    loop {
+        let grown = subscription.grown();
+        match subscription.poll_pairs() {
+            Some(Ok((found, _))) if found < offset => {}
+            Some(Ok((found, pairs))) => return Ok(if found == offset { pairs } else { Vec::new() }),
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Vec::new()),
+            Some(Err(error)) => return Err(cluster.explain(format!("reading {of} at {offset}"), &error)),
+            None if Instant::now() >= until => {
+                let what = format!("reading {of} at {offset}");
+                return Err(cluster.explain(what, &KafkaError::NoMessageReceived));
+            }
+            None => drop(tokio::time::timeout(SILENT_FOR, grown.notified()).await),
+        }
+    }
 }

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::cluster::{misconfigured, serve};
 use super::context::{Context, Troubles};
-use super::record::from_message;
+use super::record::{Pairs, from_message, pairs_of};
 use crate::LogError;
 
 /// What a consumer is used for.
@@ -169,6 +169,13 @@ impl Subscription {
                 Some(Polled::Error(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)))
             }
         }
+    }
+
+    /// As [`Self::poll`], for a message's offset and its headers as they are.
+    pub fn poll_pairs(&self) -> Option<Result<(i64, Pairs), KafkaError>> {
+        use rdkafka::Message as _;
+        let polled = self.queue.as_ref()?.poll(Duration::ZERO)?;
+        Some(polled.map(|message| (message.offset(), pairs_of(&message))))
     }
 
     /// Told when something has come; kept until somebody waits.

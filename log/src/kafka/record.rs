@@ -40,6 +40,22 @@ pub(super) fn from_message(message: &BorrowedMessage<'_>) -> Record {
     }
 }
 
+/// Headers as they are: names and values.
+pub(super) type Pairs = Vec<(String, Bytes)>;
+
+/// A message's headers as they are, for who keeps what is not understood.
+pub(super) fn pairs_of(message: &BorrowedMessage<'_>) -> Pairs {
+    let Some(headers) = message.headers() else { return Vec::new() };
+    let pair = |(name, value): (&str, Option<&[u8]>)| {
+        (name.to_owned(), Bytes::copy_from_slice(value.unwrap_or_default()))
+    };
+    // See `headers_of`: names that are not UTF-8 cannot be had.
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        headers.iter().map(|header| pair((header.key, header.value))).collect()
+    }));
+    read.unwrap_or_default()
+}
+
 fn headers_of(message: &BorrowedMessage<'_>) -> RecordHeaders {
     let Some(headers) = message.headers() else {
         return known(std::iter::empty());

@@ -53,7 +53,7 @@ pub(super) async fn settings(
     }
 }
 
-fn admin_options(cluster: &Cluster) -> AdminOptions {
+pub(super) fn admin_options(cluster: &Cluster) -> AdminOptions {
     let timeout = cluster.options.request_timeout;
     AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
 }

@@ -321,3 +321,107 @@ pub async fn every_header_and_byte_comes_back(log: &SharedLog) {
         assert_eq!(found, sent);
     }
 }
+
+/// Two partitions with many records of some size, in batches; answers the texts of each.
+async fn two_filled_partitions(log: &SharedLog) -> ([TopicPartition; 2], Vec<String>) {
+    let topic = fresh_topic();
+    log.create_topic(&topic, 2).await.unwrap();
+    let places = [0, 1].map(|partition| TopicPartition::new(topic.clone(), partition));
+    let sent: Vec<String> = (0..200).map(|number| format!("{number} {}", "x".repeat(100))).collect();
+    for (batch, first) in sent.chunks(5).zip((0_i64..).step_by(5)) {
+        for place in &places {
+            let times = (first..).map(|number| number * 1_000_000);
+            let records = batch.iter().zip(times).map(|(text, time_us)| record_at(text, time_us)).collect();
+            log.append(place, records).await.unwrap();
+        }
+    }
+    (places, sent)
+}
+
+/// Below the start everything is refused, from it on nothing has changed, and appending goes on.
+pub async fn what_is_trimmed_is_gone_and_the_rest_lies_where_it_was(log: &SharedLog) {
+    let ([first, second], sent) = two_filled_partitions(log).await;
+    let mut starts = [0, 0];
+    for limits in [[70, 90], [120, 90], [30, 95], [200, 200]] {
+        let limits = [(first.clone(), limits[0]), (second.clone(), limits[1])];
+        log.trim(&limits.iter().cloned().collect()).await.unwrap();
+        for ((place, limit), start) in limits.into_iter().zip(&mut starts) {
+            let bounds = log.bounds(&place).await.unwrap();
+            assert_eq!(bounds.end, 200);
+            assert!(
+                bounds.start >= *start && bounds.start <= limit.max(*start),
+                "{bounds:?} {limit} {start}"
+            );
+            *start = bounds.start;
+            let from = usize::try_from(*start).unwrap();
+            let mut left = Vec::new();
+            loop {
+                let offset = *start + i64::try_from(left.len()).unwrap();
+                let next = log.read(&place, offset, 30).await.unwrap();
+                if next.is_empty() {
+                    break;
+                }
+                left.extend(texts(&next));
+            }
+            assert_eq!(left, sent[from..]);
+            let mut tail = log.tail(&place, *start).await.unwrap();
+            assert_eq!(texts(&take(&mut tail, 200 - from).await), sent[from..]);
+            for time in [0, *start, 150] {
+                let found = log.offset_for_time(&place, time * 1_000_000).await.unwrap();
+                assert_eq!(found, time.max(*start), "at {time} s");
+            }
+            if *start > 0 {
+                let asked = *start - 1;
+                for outcome in [log.read(&place, asked, 1).await.err(), log.tail(&place, asked).await.err()] {
+                    match outcome {
+                        Some(LogError::Trimmed { partition, asked: named, start: begins }) => {
+                            assert_eq!((partition, named, begins), (place.clone(), asked, *start));
+                        }
+                        other => panic!("a trimmed offset was answered with {other:?}"),
+                    }
+                }
+            }
+        }
+    }
+    for place in [&first, &second] {
+        assert_eq!(log.append(place, vec![record("after")]).await.unwrap().first(), 200);
+        assert_eq!(texts(&log.read(place, 200, 10).await.unwrap()), ["after"]);
+    }
+}
+
+/// It gets every record in order, and if one of them is gone, the error that says so.
+pub async fn a_tail_that_a_trim_overtakes_skips_nothing(log: &SharedLog) {
+    let ([place, other], sent) = two_filled_partitions(log).await;
+    let mut tail = log.tail(&place, 0).await.unwrap();
+    let mut found = tail.next(1).await.unwrap();
+    log.trim(&[(place.clone(), 180), (other, 180)].into()).await.unwrap();
+    let start = log.bounds(&place).await.unwrap().start;
+    while found.len() < sent.len() {
+        match tokio::time::timeout(Duration::from_secs(30), tail.next(7)).await.expect("a tail hangs") {
+            Ok(records) => found.extend(records),
+            Err(LogError::Trimmed { asked, start: begins, .. }) => {
+                assert_eq!((asked, begins), (i64::try_from(found.len()).unwrap(), start));
+                break;
+            }
+            Err(error) => panic!("a tail behind a trim ended with {error}"),
+        }
+    }
+    assert_eq!(texts(&found), sent[..found.len()]);
+}
+
+/// Limits beyond the end and unknown partitions are refused before anything is removed; no limits remove nothing.
+pub async fn a_trim_of_what_does_not_exist_removes_nothing(log: &SharedLog) {
+    let ([place, _], sent) = two_filled_partitions(log).await;
+    let unknown = TopicPartition::new(place.topic.clone(), 7);
+    match log.trim(&[(place.clone(), 100), (unknown.clone(), 1)].into()).await {
+        Err(LogError::UnknownPartition(named)) => assert_eq!(named, unknown),
+        other => panic!("an unknown partition was answered with {other:?}"),
+    }
+    match log.trim(&[(place.clone(), 201)].into()).await {
+        Err(LogError::BeyondEnd { asked: 201, end: 200, .. }) => {}
+        other => panic!("a limit beyond the end was answered with {other:?}"),
+    }
+    log.trim(&std::collections::BTreeMap::new()).await.unwrap();
+    assert_eq!(log.bounds(&place).await.unwrap(), Bounds { start: 0, end: 200 });
+    assert_eq!(texts(&read_all(log, &place, 64).await), sent);
+}

@@ -41,6 +41,12 @@ const WALLS: &[Wall] = &[
         reason: "answers are made of facts and verdicts; where they come from is their routes' business",
     },
     Wall {
+        folder: "archive",
+        may: &["schemas", "engine", "log"],
+        tests_may: &["sdk"],
+        reason: "it keeps records; only which pasts are consistent it asks the fold",
+    },
+    Wall {
         folder: "engine/runtime",
         may: &["schemas", "engine", "log", "store", "projector"],
         tests_may: &["sdk"],
@@ -98,6 +104,7 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("rdkafka", &["log"]),
     ("scylla", &["store"]),
     ("fjall", &["store"]),
+    ("object_store", &["archive"]),
     ("apache_avro", &["schemas"]),
     ("axum", &["api", "ingest", "projector", "replay", "src"]),
     ("utoipa", &["api", "ingest", "projector", "replay", "src"]),

@@ -1,0 +1,90 @@
+//! The archive from outside: sealed while the node works, verified, trimmed, read through, and gone on with after a kill.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::node::Node;
+
+/// A line of a report for each partition of the runs' topic.
+fn report(node: &Node, folder: &Path, words: &[&str], kind: &str) -> Vec<Value> {
+    let output = node.run(folder, &[&["replay", "archive"], words, &["--json"]].concat());
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.last().unwrap()["kind"], "done");
+    lines.into_iter().filter(|line| line["kind"] == kind).collect()
+}
+
+fn runs(node: &Node, folder: &Path, count: usize) {
+    std::fs::write(folder.join("inputs.jsonl"), "{\"steps\": 3}\n".repeat(count)).unwrap();
+    let started = node.run(folder, &["run", "start", "steps", "--from", "inputs.jsonl"]);
+    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+}
+
+fn start(folder: &Path) -> Node {
+    let archive = format!("archive = 'file://{}/archive'\n", folder.display());
+    std::fs::write(folder.join("tidewheel.toml"), archive).unwrap();
+    Node::start(folder, &[])
+}
+
+#[test]
+fn old_records_leave_the_log_and_nothing_else_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let node = start(folder);
+    let input = r#"{"item": "lamp", "amount_cents": 4200, "fail_attempts": 0}"#;
+    let run = node.json(folder, &["run", "start", "order", "--key", "4711", "--input", input]);
+    let run_id = run["run_id"].as_str().unwrap().to_owned();
+    node.json(folder, &["run", "signal", &run_id, "payment", r#"{"reference": "p-1"}"#]);
+    let ended = node.json(folder, &["run", "result", &run_id, "--timeout", "60s"]);
+    // Several segments of 32 MiB, so that whole ones may go.
+    let pad = "x".repeat(400_000);
+    let line = format!("{{\"steps\": 1, \"pad\": \"{pad}\"}}\n");
+    std::fs::write(folder.join("large.jsonl"), line.repeat(185)).unwrap();
+    let started = node.run(folder, &["run", "start", "steps", "--from", "large.jsonl"]);
+    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    runs(&node, folder, 400);
+
+    let exported = report(&node, folder, &["export"], "exported");
+    assert!(exported.iter().map(|line| line["ranges"].as_u64().unwrap()).sum::<u64>() >= 4, "{exported:?}");
+    let verified = report(&node, folder, &["verify"], "verified");
+    for line in &verified {
+        assert_eq!((&line["finding_count"], &line["records"]), (&0.into(), &line["compared"]), "{line}");
+    }
+    let trimmed = report(&node, folder, &["trim"], "trimmed");
+    let after: Vec<i64> = trimmed.iter().map(|line| line["after"].as_i64().unwrap()).collect();
+    assert!(after.iter().any(|start| *start > 0), "{trimmed:?}");
+    assert!(!folder.join(".tidewheel/log/00000000000000000001.segment").exists());
+
+    // The output of a run that ended long ago is read from the archive.
+    let again =
+        node.json(folder, &["run", "start", "order", "--key", "4711", "--input", input, "--wait", "60s"]);
+    assert_eq!((&again["run_id"], &again["output"]), (&run_id.as_str().into(), &ended["output"]));
+    runs(&node, folder, 100);
+    node.kill();
+
+    // The views alone are lost: they are made again from archive and log.
+    std::fs::remove_dir_all(folder.join(".tidewheel/store")).unwrap();
+    let node = start(folder);
+    let kept = node.json(folder, &["run", "result", &run_id, "--timeout", "60s"]);
+    assert_eq!(kept["output"], ended["output"]);
+    runs(&node, folder, 100);
+    report(&node, folder, &["export"], "exported");
+    let listed = node.json(folder, &["replay", "archive", "list"]);
+    for partition in listed["partitions"].as_array().unwrap() {
+        assert_eq!((&partition["missing"], &partition["archived"]["from"]), (&Value::Null, &0.into()));
+    }
+}
+
+#[test]
+fn without_an_archive_nothing_can_be_archived_or_trimmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), &["--ephemeral"]);
+    for verb in ["export", "list", "verify", "trim"] {
+        let output = node.run(folder.path(), &["replay", "archive", verb]);
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("no_archive") && text.contains("`archive`"), "{text}");
+    }
+}
