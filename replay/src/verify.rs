@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidewheel_log::SharedLog;
+use tidewheel_projector::Projector;
 use tidewheel_schemas::Topic;
 use tidewheel_store::{Generation, SharedStore};
 
@@ -61,6 +62,15 @@ pub struct Views {
     pub generation: Generation,
 }
 
+/// Tells how far views that are being written are known to be, by partition: one past the last record they hold, 0 before
+/// the first.
+pub type Held = Arc<dyn Fn(u32) -> i64 + Send + Sync>;
+
+/// As far as a projector knows the views it writes, or whose writing it observes, to be.
+pub fn held(projector: Projector) -> Held {
+    Arc::new(move |partition| projector.applied_offset(partition) + 1)
+}
+
 /// How to verify, and how much of the views.
 #[derive(Clone)]
 pub struct VerifyOptions {
@@ -74,6 +84,9 @@ pub struct VerifyOptions {
     pub held_bytes_max: usize,
     /// Threads to work on; one or none: where the caller is.
     pub threads: usize,
+    /// How far a partition without a checkpoint is. Unless said, it is to hold everything: views that have just begun to
+    /// be written would lack all of it.
+    pub held: Option<Held>,
     /// Mend what differs, as this mend of the generation: 1 to 7, each higher than those before.
     pub mend: Option<u8>,
     /// Asks it to stop.
@@ -90,6 +103,7 @@ impl Default for VerifyOptions {
             runs: Runs::Every,
             held_bytes_max: HELD_BYTES_MAX,
             threads: 1,
+            held: None,
             mend: None,
             stop: Stop::default(),
             on_progress: None,
@@ -112,6 +126,7 @@ struct Job {
     threads: usize,
     differences_max: usize,
     held_bytes_max: usize,
+    held: Option<Held>,
     mend: Option<u8>,
     meter: Meter,
 }
@@ -151,7 +166,7 @@ pub async fn verify_with(views: &Views, options: &VerifyOptions) -> Result<Repor
     let meter = Meter::new(options.stop.clone(), options.on_progress.clone());
     let mut grounds = Vec::new();
     for partition in &partitions {
-        grounds.push(Ground::of(views, *partition).await?);
+        grounds.push(Ground::of(views, *partition, options.held.as_ref()).await?);
     }
     let records = grounds.iter().map(|ground| ground.until.unsigned_abs()).max().unwrap_or(0);
     let job = Arc::new(Job {
@@ -161,6 +176,7 @@ pub async fn verify_with(views: &Views, options: &VerifyOptions) -> Result<Repor
         threads: options.threads.max(1),
         differences_max: options.differences_max,
         held_bytes_max: options.held_bytes_max,
+        held: options.held.clone(),
         mend: options.mend,
         meter,
     });

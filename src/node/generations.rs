@@ -11,7 +11,7 @@ use tidewheel_engine::config::views::{ReplayKind, ReplayStatus, ViewsState};
 use tidewheel_log::{SharedClock, SharedLog};
 use tidewheel_projector::{Generations, Projector, ProjectorError, ProjectorOptions, Views};
 use tidewheel_replay::verify;
-use tidewheel_replay::{Pace, RebuildOptions, Report, Share, Speed, Standing, Standings};
+use tidewheel_replay::{Pace, RebuildOptions, Report, Share, Speed, Standing, Standings, VerifyOptions};
 use tidewheel_runtime::{Configuration, Duties};
 use tidewheel_schemas::event::{GenerationActivated, ReplayFinished};
 use tidewheel_schemas::{Author, ConfigEvent, Entity, Envelope, EventId, Name, Topic, TopicPartition};
@@ -384,7 +384,9 @@ impl Keeper {
     /// Compares a generation with the log, on a thread of its own; `None` if that could not be done.
     fn verification(&self, generation: u32) -> impl FnOnce() -> Option<Report> + Send + 'static {
         let (views, runtime) = (self.materials.views(generation), tokio::runtime::Handle::current());
-        move || match runtime.block_on(verify::verify(&views, 1)) {
+        let held = self.generations.get(Generation(generation)).map(verify::held);
+        let options = VerifyOptions { differences_max: 1, held, ..VerifyOptions::default() };
+        move || match runtime.block_on(verify::verify_with(&views, &options)) {
             Ok(report) => Some(report),
             Err(error) => {
                 tracing::error!(generation, %error, "a filled generation cannot be compared with the log");

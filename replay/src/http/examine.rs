@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Replaying, Request, verify};
-use crate::verify::Views;
+use crate::verify::{Held, Views, held};
 
 /// The state of the routes. Cloning is cheap.
 #[derive(Clone)]
@@ -70,6 +70,11 @@ impl Examine {
             store: Arc::clone(projector.views().store()),
             generation: projector.generation(),
         })
+    }
+
+    /// How far the partitions of a generation are known to be.
+    pub(super) fn held(&self, generation: Generation) -> Option<Held> {
+        self.0.replaying.generations.get(generation).map(held)
     }
 
     /// Notes that rows of a generation are about to be mended; the number of the mend, 1 to 7.

@@ -98,6 +98,7 @@ pub async fn verify_views(
     let asked: VerifyViews = body.parse()?;
     let views = examine.views(asked.generation)?;
     let (mut options, mend) = examine.options(asked)?;
+    options.held = examine.held(views.generation);
     let permit = Arc::clone(examine.verifications()).try_acquire_owned().map_err(|_| {
         let detail = "a verification is running in this process; wait until it is done, or end it";
         Problem::new(Code::VerificationRunning, detail).retry_after_ms(5_000)

@@ -47,7 +47,7 @@ pub(super) async fn look(
 ) -> Result<(Vec<Looked>, BTreeMap<&'static str, u64>), VerifyError> {
     let mut grounds = Vec::new();
     for partition in &job.partitions {
-        grounds.push(Ground::of(&job.views, *partition).await?);
+        grounds.push(Ground::of(&job.views, *partition, job.held.as_ref()).await?);
     }
     job.meter.begin("rows-again", None);
     let chosen = Arc::new(chosen);

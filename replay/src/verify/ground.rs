@@ -4,7 +4,7 @@ use tidewheel_engine::{Fold, LogInfo};
 use tidewheel_projector::load;
 use tidewheel_schemas::TopicPartition;
 
-use super::{VerifyError, Views};
+use super::{Held, VerifyError, Views};
 
 /// Write timestamps of one record: the record's own and those of mends.
 const STEP_US: i64 = 8;
@@ -23,15 +23,20 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Where the views stand now, or the log where they have no checkpoint.
-    pub(super) async fn of(views: &Views, partition: u32) -> Result<Self, VerifyError> {
+    /// Where the views stand now; where they have no checkpoint, as far as they are `held`, or to the end of the log.
+    pub(super) async fn of(views: &Views, partition: u32, held: Option<&Held>) -> Result<Self, VerifyError> {
         let place = TopicPartition::new(views.topic.clone(), partition);
         let bounds = views.log.bounds(&place).await?;
         if bounds.start > 0 {
             return Err(VerifyError::Trimmed { partition: place, start: bounds.start });
         }
         let stored = load::Views::new(views.store.clone(), views.generation).checkpoint(partition).await?;
-        let until = stored.map_or(bounds.end, |checkpoint| checkpoint.control.next_offset).max(0);
+        let until = match (stored, held) {
+            (Some(checkpoint), _) => checkpoint.control.next_offset,
+            (None, Some(held)) => held(partition),
+            (None, None) => bounds.end,
+        };
+        let until = until.max(0);
         let mut fold = Fold::new(partition);
         for record in views.log.read(&place, 0, 1).await? {
             fold.apply(&record)?;
