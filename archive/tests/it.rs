@@ -12,5 +12,7 @@ mod damage;
 mod frozen;
 #[path = "it/joined.rs"]
 mod joined;
+#[path = "it/s3.rs"]
+mod s3;
 #[path = "it/trim.rs"]
 mod trim;

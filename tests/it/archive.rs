@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::node::Node;
+use crate::node::{Node, tidewheel};
 
 /// A line of a report for each partition of the runs' topic.
 fn report(node: &Node, folder: &Path, words: &[&str], kind: &str) -> Vec<Value> {
@@ -86,5 +86,63 @@ fn without_an_archive_nothing_can_be_archived_or_trimmed() {
         assert_eq!(output.status.code(), Some(1));
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(text.contains("no_archive") && text.contains("`archive`"), "{text}");
+    }
+}
+
+#[test]
+fn a_clone_has_the_views_of_its_original_and_is_another_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let node = start(folder);
+    let input = r#"{"item": "lamp", "amount_cents": 4200, "fail_attempts": 0}"#;
+    let run = node.json(folder, &["run", "start", "order", "--key", "4711", "--input", input]);
+    let run_id = run["run_id"].as_str().unwrap().to_owned();
+    report(&node, folder, &["export"], "exported");
+    node.json(folder, &["run", "signal", &run_id, "payment", r#"{"reference": "p-1"}"#]);
+    let ended = node.json(folder, &["run", "result", &run_id, "--timeout", "60s"]);
+    runs(&node, folder, 50);
+    report(&node, folder, &["export"], "exported");
+    let position = ended["position"].as_str().unwrap().to_owned();
+
+    let from = format!("file://{}/archive", folder.display());
+    // With a configuration of its own, and so an archive of its own.
+    let elsewhere = folder.join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let import = |words: &[&str]| {
+        let words = [&["replay", "archive", "import", "--from", &from], words].concat();
+        tidewheel(&elsewhere).args(words).output().unwrap()
+    };
+    let done = import(&[]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let clone = start(&elsewhere);
+    let result = clone.json(folder, &["run", "result", &run_id, "--timeout", "60s"]);
+    assert_eq!(result["output"], ended["output"]);
+    assert_eq!(
+        clone.json(folder, &["run", "history", &run_id])["events"],
+        node.json(folder, &["run", "history", &run_id])["events"]
+    );
+    let runs_of =
+        |node: &Node| node.json(folder, &["run", "list", "--limit", "100"])["runs"].as_array().unwrap().len();
+    assert_eq!((runs_of(&clone), runs_of(&node)), (51, 51));
+    let verified = clone.run(folder, &["replay", "verify"]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    // It takes work of its own.
+    runs(&clone, folder, 20);
+    report(&clone, folder, &["export"], "exported");
+    drop(clone);
+
+    for (words, code, text) in [
+        (&[][..], 1, "holds a log; nothing was written"),
+        (&["--data-dir", "wide", "--partitions", "8"], 2, "not built yet"),
+        (&["--data-dir", "early", "--as-of", "yesterday"], 2, "neither a time"),
+        (&["--data-dir", "same", "--same-log", "--as-of", &position], 2, "cannot be used with"),
+    ] {
+        let refused = import(words);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(code), "{said}");
+        assert!(said.contains(text), "{said}");
+    }
+    for nothing in ["wide", "early", "same"] {
+        assert!(!elsewhere.join(nothing).exists(), "{nothing}");
     }
 }

@@ -121,12 +121,15 @@ impl Replaying {
             let place = TopicPartition::new(self.topic.clone(), partition);
             let bounds = self.log.bounds(&place).await.map_err(|error| log_problem(&error))?;
             if bounds.start > 0 {
-                let detail = format!(
-                    "{place} begins at offset {}: offsets 0 to {} were trimmed and are in no archive that this \
-                     process knows",
-                    bounds.start,
-                    bounds.start - 1
-                );
+                // Whoever has an archive is told exactly what is in neither.
+                let missing = match self.log.read(&place, 0, 1).await {
+                    Err(LogError::Archive { what, .. }) => what,
+                    Ok(_) | Err(_) => format!(
+                        "offsets 0 to {} were trimmed and are in no archive that this process knows",
+                        bounds.start - 1
+                    ),
+                };
+                let detail = format!("{place} begins at offset {}: {missing}", bounds.start);
                 return Err(Problem::new(Code::LogTrimmed, detail));
             }
             ranges.push(PlannedPartition { partition, from: bounds.start, until: bounds.end });

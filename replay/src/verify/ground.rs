@@ -1,6 +1,7 @@
 //! Where a partition is compared: the offset its views are known to hold, and the one they cannot be beyond.
 
 use tidewheel_engine::{Fold, LogInfo};
+use tidewheel_log::LogError;
 use tidewheel_projector::load;
 use tidewheel_schemas::TopicPartition;
 
@@ -28,6 +29,10 @@ impl Ground {
         let place = TopicPartition::new(views.topic.clone(), partition);
         let bounds = views.log.bounds(&place).await?;
         if bounds.start > 0 {
+            // Whoever has an archive is told exactly what is in neither.
+            if let Err(error @ LogError::Archive { .. }) = views.log.read(&place, 0, 1).await {
+                return Err(error.into());
+            }
             return Err(VerifyError::Trimmed { partition: place, start: bounds.start });
         }
         let stored = load::Views::new(views.store.clone(), views.generation).checkpoint(partition).await?;

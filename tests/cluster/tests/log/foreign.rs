@@ -131,6 +131,17 @@ async fn garbage_of_other_programs_comes_back_as_foreign_records() {
     let mut tail = log.tail(&to, 0).await.unwrap();
     assert_eq!(take(&mut tail, count + 2).await, found);
     assert_eq!(log.offset_for_time(&to, 6).await.unwrap(), count as i64 + 1);
+    // Nothing of them is lost to who archives them, but for names that are not UTF-8.
+    let kept = |name: &str, value: &'static [u8]| (name.to_owned(), bytes::Bytes::from_static(value));
+    for (offset, expected) in [
+        (1, vec![]),
+        (2, vec![kept("type", &[0xff, 0xfe])]),
+        (4, vec![kept("type", b"run-started"), kept("type", b"x")]),
+        (5, vec![kept("", b""), kept("ünusual", &[0; 1_000])]),
+        (6, vec![]),
+    ] {
+        assert_eq!(log.foreign_headers(&to, offset).await.unwrap(), expected, "at {offset}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
