@@ -308,7 +308,7 @@ impl Begin {
                 partitions: config.partitions,
                 generations: generations.clone(),
                 standings: Standings::clone(&standings),
-                verified: verified.clone(),
+                verified,
                 lag_max: ACTIVATION_LAG_MAX,
             };
             let examine = Examine::new(replaying.clone(), stop_serving);

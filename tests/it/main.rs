@@ -5,6 +5,7 @@ mod archive;
 mod bench;
 mod commands;
 mod documents;
+mod drill;
 mod examine;
 mod node;
 mod operating;
