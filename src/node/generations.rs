@@ -1,21 +1,21 @@
 //! The generations of the views of this process, kept as the configuration says: which exist, which is read, who fills
 //! them. What a replay does is said in `replay`, what it may in `engine`.
 
+mod ending;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewheel_engine::Verdict;
 use tidewheel_engine::config::ConfigSnapshot;
-use tidewheel_engine::config::views::{ReplayKind, ReplayStatus, ViewsState};
+use tidewheel_engine::config::views::{ReplayStatus, ViewsState};
 use tidewheel_log::{SharedClock, SharedLog};
 use tidewheel_projector::{Generations, Projector, ProjectorError, ProjectorOptions, Views};
 use tidewheel_replay::verify;
-use tidewheel_replay::{Pace, RebuildOptions, Report, Share, Speed, Standing, Standings, VerifyOptions};
+use tidewheel_replay::{Pace, RebuildOptions, Report, Share, Speed, Standing, Standings};
 use tidewheel_runtime::{Configuration, Duties};
-use tidewheel_schemas::event::{GenerationActivated, ReplayFinished};
-use tidewheel_schemas::{Author, ConfigEvent, Entity, Envelope, EventId, Name, Topic, TopicPartition};
-use tidewheel_store::{Generation, SharedStore};
+use tidewheel_schemas::{Name, Topic};
+use tidewheel_store::{Generation, SharedStore, StoreError};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -28,8 +28,11 @@ const LOOKED_EVERY: Duration = Duration::from_millis(100);
 const KEPT_FOR: Duration = Duration::from_secs(30);
 /// A share that is behind and has not moved for this long is reported.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
-/// How long a record of the configuration may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a generation that could not be opened or removed is left alone.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// What the shares of a generation hold together at most: bytes of values in chunks, and runs that have not ended.
+const CHUNKS_BYTES: usize = 64 * 1024 * 1024;
+const RUNS: usize = 100_000;
 /// Queue of a projector beside the one that owners feed, in KiB.
 const QUEUE_KIB: usize = 32 * 1024;
 
@@ -104,6 +107,8 @@ struct Kept {
     /// Dropped generations, and when their tables go.
     dropped: BTreeMap<u32, Instant>,
     closing: JoinSet<()>,
+    /// Generations that could not be opened, and when that is tried again.
+    unopened: BTreeMap<u32, Instant>,
     /// The verification of the generation that is to become active by itself.
     verifying: Option<(u32, Option<JoinHandle<Option<Report>>>)>,
     snapshots: watch::Receiver<Arc<ConfigSnapshot>>,
@@ -117,6 +122,7 @@ impl Keeper {
             speeds: BTreeMap::new(),
             dropped: self.dropped_before(),
             closing: JoinSet::new(),
+            unopened: BTreeMap::new(),
             verifying: None,
             snapshots: self.configuration.snapshots(),
         };
@@ -164,7 +170,7 @@ impl Keeper {
 
     async fn look(&self, kept: &mut Kept) {
         let views = kept.snapshots.borrow_and_update().views(&self.materials.datacenter);
-        self.add_new(&views).await;
+        self.add_new(&views, kept).await;
         self.observe().await;
         self.activate(views.active);
         self.set_speeds(&views, kept);
@@ -174,18 +180,21 @@ impl Keeper {
         self.remove_dropped(&views, kept).await;
     }
 
-    async fn add_new(&self, views: &ViewsState) {
+    async fn add_new(&self, views: &ViewsState, kept: &mut Kept) {
         for generation in views.generations.keys() {
-            if self.generations.get(Generation(*generation)).is_some() {
+            let is_known = self.generations.get(Generation(*generation)).is_some();
+            if is_known || kept.unopened.get(generation).is_some_and(|at| *at > Instant::now()) {
                 continue;
             }
             match self.materials.projector(*generation, false, Some(QUEUE_KIB)).await {
                 Ok(projector) => {
                     tracing::info!(generation, "another generation of the views is written from now on");
                     self.generations.add(projector);
+                    kept.unopened.remove(generation);
                 }
                 Err(error) => {
-                    tracing::warn!(generation, %error, "a generation of the views cannot be opened yet")
+                    kept.unopened.insert(*generation, Instant::now() + AGAIN_AFTER);
+                    tracing::warn!(generation, %error, "a generation of the views cannot be opened yet");
                 }
             }
         }
@@ -273,7 +282,7 @@ impl Keeper {
                     views: self.materials.views(generation),
                     partition,
                     projector: projector.clone(),
-                    options: RebuildOptions::default(),
+                    options: self.share_options(),
                     atomic: self.materials.is_atomic,
                     pace: pace.clone(),
                     standing: Standing::default(),
@@ -287,133 +296,14 @@ impl Keeper {
         report_stalls(views, kept);
     }
 
-    /// Says that a rebuild is done once its generation is as far as the log was when it began. Whoever writes the first
-    /// partition does; that two of them say so at once changes nothing.
-    async fn finish(&self, views: &ViewsState) {
-        let Some(replay) = views.running().filter(|replay| replay.kind == ReplayKind::Rebuild) else {
-            return;
-        };
-        let Some(projector) = self.generations.get(Generation(replay.generation)) else { return };
-        let is_there = (0_u32..)
-            .zip(replay.ends.iter())
-            .all(|(partition, end)| projector.applied_offset(partition) + 1 >= *end);
-        if !is_there || !self.duties.of(0).projects {
-            return;
-        }
-        let event = ReplayFinished { replay: i32::try_from(replay.number).unwrap_or(i32::MAX) };
-        // Two processes that see it at once say the same.
-        let name = format!("finish/{}", Entity::Views(self.materials.datacenter.clone()));
-        let event_id = EventId::idempotent("", &name, &replay.number.to_string());
-        match self.change(event_id, event.into()).await {
-            Ok(()) => {
-                tracing::info!(replay = replay.number, generation = replay.generation, "a replay is finished")
-            }
-            Err(error) => tracing::warn!(replay = replay.number, %error, "its end cannot be recorded yet"),
-        }
-    }
-
-    /// Lets a generation be read whose rebuild was to end so, once it is near its log and no row differs from it.
-    async fn activate_by_itself(&self, views: &ViewsState, kept: &mut Kept) {
-        let waiting = views.replays.values().rev().find(|replay| {
-            let generation = views.generations.get(&replay.generation);
-            replay.activates
-                && replay.status == ReplayStatus::Finished
-                && generation.is_some_and(|generation| generation.activated_at_us.is_none())
-        });
-        let Some(replay) = waiting.filter(|_| self.duties.of(0).projects) else { return };
-        let generation = replay.generation;
-        let task = match &mut kept.verifying {
-            Some((verified, task)) if *verified == generation => task,
-            _ => {
-                let task = tokio::task::spawn_blocking(self.verification(generation));
-                kept.verifying = Some((generation, Some(task)));
-                return;
-            }
-        };
-        // Once taken, it has said what it had to say.
-        let Some(ended) = task.take_if(|task| task.is_finished()) else { return };
-        let Ok(Some(report)) = ended.await else { return };
-        if !report.is_clean() {
-            let difference = report.differences.first();
-            tracing::error!(
-                generation,
-                differences = report.difference_count,
-                ?difference,
-                "a generation was filled and differs from the log: it does not become the active one"
-            );
-            return;
-        }
-        // It is asked for again when it is nearer.
-        let Some(lag) = self.lag(generation).await else {
-            kept.verifying = None;
-            return;
-        };
-        let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-        let event = GenerationActivated {
-            generation: number(generation),
-            replaces: number(views.active),
-            lag: i64::try_from(lag).unwrap_or(i64::MAX),
-            compared_rows: i64::try_from(report.rows_by_table.values().sum::<u64>()).unwrap_or(i64::MAX),
-        };
-        let event_id = EventId::random(self.clock.random_16());
-        match self.change(event_id, event.into()).await {
-            Ok(()) => tracing::info!(generation, "a rebuilt generation becomes the active one by itself"),
-            Err(error) => {
-                tracing::warn!(generation, %error, "a rebuilt generation cannot become the active one yet");
-                kept.verifying = None;
-            }
-        }
-    }
-
-    /// How many records a generation is behind its log; `None` if that is too many in a partition, or cannot be told.
-    async fn lag(&self, generation: u32) -> Option<u64> {
-        let projector = self.generations.get(Generation(generation))?;
-        let mut sum = 0;
-        for partition in 0..self.materials.partitions {
-            let place = TopicPartition::new(self.materials.topic.clone(), partition);
-            let end = self.materials.log.bounds(&place).await.ok()?.end;
-            let lag = (end - 1 - projector.applied_offset(partition)).max(0).unsigned_abs();
-            if lag > self.lag_max {
-                return None;
-            }
-            sum += lag;
-        }
-        Some(sum)
-    }
-
-    /// Compares a generation with the log, on a thread of its own; `None` if that could not be done.
-    fn verification(&self, generation: u32) -> impl FnOnce() -> Option<Report> + Send + 'static {
-        let (views, runtime) = (self.materials.views(generation), tokio::runtime::Handle::current());
-        let held = self.generations.get(Generation(generation)).map(verify::held);
-        let options = VerifyOptions { differences_max: 1, held, ..VerifyOptions::default() };
-        move || match runtime.block_on(verify::verify_with(&views, &options)) {
-            Ok(report) => Some(report),
-            Err(error) => {
-                tracing::error!(generation, %error, "a filled generation cannot be compared with the log");
-                None
-            }
-        }
-    }
-
-    /// Records a change of the views; refused ones are failures too.
-    async fn change(&self, event_id: EventId, event: ConfigEvent) -> Result<(), String> {
-        let envelope = Envelope {
-            event_id,
-            entity: Entity::Views(self.materials.datacenter.clone()),
-            namespace: None,
-            recorded_at_us: self.clock.now_us(),
-            cause: None,
-            traceparent: None,
-            author: Author::Ingest { principal: format!("process:{}", self.process).into() },
-        };
-        let changed = self.configuration.change(envelope, event, PATIENCE).await;
-        match changed.map_err(|error| error.to_string())?.judged.map(|judged| judged.verdict) {
-            Some(Verdict::Accepted | Verdict::Duplicate(Ok(()))) => Ok(()),
-            Some(Verdict::Rejected(rejection) | Verdict::Duplicate(Err(rejection))) => {
-                Err(rejection.to_string())
-            }
-            Some(verdict) => Err(format!("{verdict:?}")),
-            None => Err("it was not judged in time".to_owned()),
+    /// What a share may hold, so that all of them together hold as much however many partitions there are.
+    fn share_options(&self) -> RebuildOptions {
+        let partitions = self.materials.partitions.max(1) as usize;
+        let defaults = RebuildOptions::default();
+        RebuildOptions {
+            chunk_bytes: (CHUNKS_BYTES / partitions).clamp(256 * 1024, defaults.chunk_bytes),
+            runs_max: (RUNS / partitions).clamp(100, defaults.runs_max),
+            ..defaults
         }
     }
 
@@ -464,6 +354,10 @@ impl Keeper {
         for generation in due {
             match self.materials.store.drop_generation(Generation(generation)).await {
                 Ok(()) => {
+                    kept.dropped.remove(&generation);
+                }
+                Err(error @ StoreError::Forbidden { .. }) => {
+                    tracing::warn!(generation, %error, "the tables of a dropped generation are an administrator's to remove");
                     kept.dropped.remove(&generation);
                 }
                 Err(error) => {

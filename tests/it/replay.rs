@@ -309,7 +309,8 @@ fn what_cannot_be_done_is_refused_by_name_and_changes_nothing() {
     refused(&["replay", "drop", "2"], 1, "replay_running");
     assert!(node.run(folder, &["replay", "rate", "1"]).status.success());
     assert!(node.run(folder, &["replay", "status", "--follow"]).status.success());
-    refused(&["replay", "run", "rebuild"], 1, "drop 2 first");
+    refused(&["replay", "run", "rebuild"], 1, "drop one first");
+    refused(&["replay", "plan", "rebuild"], 1, "drop 2 first");
     refused(&["replay", "pause", "1"], 1, "replay_ended");
     node.kill();
     let empty = tempfile::tempdir().unwrap();

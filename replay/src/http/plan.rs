@@ -76,11 +76,13 @@ pub(super) struct Planned {
 }
 
 impl Replaying {
-    /// What was asked for, refused where it would be refused, with the numbers it would have.
+    /// What was asked for, with the numbers it would have. Whether these are to be had is for the fold to say: a retry of
+    /// what was started is no second start.
     pub(super) async fn plan(&self, wanted: &WantedReplay) -> Result<Planned, Problem> {
         let views = self.views().await?;
         let kind = kind_of(wanted)?;
-        let (replay, generation) = numbers(&views)?;
+        let (replay, generation) =
+            (views.replay_last.saturating_add(1), views.generation_last.saturating_add(1));
         let partitions = self.ranges().await?;
         let records: u64 = partitions.iter().map(|range| (range.until - range.from).unsigned_abs()).sum();
         if records == 0 {
@@ -170,8 +172,8 @@ fn kind_of(wanted: &WantedReplay) -> Result<ReplayKind, Problem> {
     }
 }
 
-/// The numbers of the next replay and its generation, as the fold would take them.
-fn numbers(views: &ViewsState) -> Result<(u32, u32), Problem> {
+/// Refuses what the fold would refuse, with what to do about it.
+fn check(views: &ViewsState) -> Result<(), Problem> {
     if let Some(running) = views.running() {
         let detail =
             format!("replay {} is {}; wait for it or cancel it", running.number, running.status.as_str());
@@ -185,7 +187,7 @@ fn numbers(views: &ViewsState) -> Result<(u32, u32), Problem> {
         };
         return Err(Problem::new(Code::TooManyGenerations, detail));
     }
-    Ok((views.replay_last.saturating_add(1), views.generation_last.saturating_add(1)))
+    Ok(())
 }
 
 fn log_problem(error: &LogError) -> Problem {
@@ -208,6 +210,8 @@ fn log_problem(error: &LogError) -> Problem {
     )
 )]
 pub async fn plan_replay(State(replaying): State<Replaying>, body: JsonBody) -> Result<Response, Problem> {
-    let planned = replaying.plan(&body.parse()?).await?;
+    let wanted = body.parse()?;
+    check(&*replaying.views().await?)?;
+    let planned = replaying.plan(&wanted).await?;
     Ok(json(StatusCode::OK, &planned.answer))
 }

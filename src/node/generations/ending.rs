@@ -1,0 +1,148 @@
+//! How a replay ends in the configuration: that it is done, and that its generation is to be read.
+
+use std::time::Duration;
+
+use tidewheel_engine::Verdict;
+use tidewheel_engine::config::views::{ReplayKind, ReplayStatus, ViewsState};
+use tidewheel_replay::verify;
+use tidewheel_replay::{Report, VerifyOptions};
+use tidewheel_schemas::event::{GenerationActivated, ReplayFinished};
+use tidewheel_schemas::{Author, ConfigEvent, Entity, Envelope, EventId, TopicPartition};
+use tidewheel_store::Generation;
+
+use super::{Keeper, Kept};
+
+/// How long a record of the configuration may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Keeper {
+    /// Says that a rebuild is done once its generation is as far as the log was when it began. Whoever writes the first
+    /// partition does; that two of them say so at once changes nothing.
+    pub(super) async fn finish(&self, views: &ViewsState) {
+        let Some(replay) = views.running().filter(|replay| replay.kind == ReplayKind::Rebuild) else {
+            return;
+        };
+        let Some(projector) = self.generations.get(Generation(replay.generation)) else { return };
+        let is_there = (0_u32..)
+            .zip(replay.ends.iter())
+            .all(|(partition, end)| projector.applied_offset(partition) + 1 >= *end);
+        if !is_there || !self.duties.of(0).projects {
+            return;
+        }
+        let event = ReplayFinished { replay: i32::try_from(replay.number).unwrap_or(i32::MAX) };
+        // Two processes that see it at once say the same.
+        let name = format!("finish/{}", Entity::Views(self.materials.datacenter.clone()));
+        let event_id = EventId::idempotent("", &name, &replay.number.to_string());
+        match self.change(event_id, event.into()).await {
+            Ok(()) => {
+                tracing::info!(replay = replay.number, generation = replay.generation, "a replay is finished")
+            }
+            Err(error) => tracing::warn!(replay = replay.number, %error, "its end cannot be recorded yet"),
+        }
+    }
+
+    /// Lets a generation be read whose rebuild was to end so, once it is near its log and no row differs from it.
+    pub(super) async fn activate_by_itself(&self, views: &ViewsState, kept: &mut Kept) {
+        let waiting = views.replays.values().rev().find(|replay| {
+            let generation = views.generations.get(&replay.generation);
+            replay.activates
+                && replay.status == ReplayStatus::Finished
+                && generation.is_some_and(|generation| generation.activated_at_us.is_none())
+        });
+        let Some(replay) = waiting.filter(|_| self.duties.of(0).projects) else { return };
+        let generation = replay.generation;
+        let task = match &mut kept.verifying {
+            Some((verified, task)) if *verified == generation => task,
+            _ => {
+                let task = tokio::task::spawn_blocking(self.verification(generation));
+                kept.verifying = Some((generation, Some(task)));
+                return;
+            }
+        };
+        // Once taken, it has said what it had to say.
+        let Some(ended) = task.take_if(|task| task.is_finished()) else { return };
+        let Ok(Some(report)) = ended.await else { return };
+        if !report.is_clean() {
+            let difference = report.differences.first();
+            tracing::error!(
+                generation,
+                differences = report.difference_count,
+                ?difference,
+                "a generation was filled and differs from the log: it does not become the active one"
+            );
+            return;
+        }
+        // It is asked for again when it is nearer.
+        let Some(lag) = self.lag(generation).await else {
+            kept.verifying = None;
+            return;
+        };
+        let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        let event = GenerationActivated {
+            generation: number(generation),
+            replaces: number(views.active),
+            lag: i64::try_from(lag).unwrap_or(i64::MAX),
+            compared_rows: i64::try_from(report.rows_by_table.values().sum::<u64>()).unwrap_or(i64::MAX),
+        };
+        let event_id = EventId::random(self.clock.random_16());
+        match self.change(event_id, event.into()).await {
+            Ok(()) => tracing::info!(generation, "a rebuilt generation becomes the active one by itself"),
+            Err(error) => {
+                tracing::warn!(generation, %error, "a rebuilt generation cannot become the active one yet");
+                kept.verifying = None;
+            }
+        }
+    }
+
+    /// How many records a generation is behind its log; `None` if that is too many in a partition, or cannot be told.
+    async fn lag(&self, generation: u32) -> Option<u64> {
+        let projector = self.generations.get(Generation(generation))?;
+        let mut sum = 0;
+        for partition in 0..self.materials.partitions {
+            let place = TopicPartition::new(self.materials.topic.clone(), partition);
+            let end = self.materials.log.bounds(&place).await.ok()?.end;
+            let lag = (end - 1 - projector.applied_offset(partition)).max(0).unsigned_abs();
+            if lag > self.lag_max {
+                return None;
+            }
+            sum += lag;
+        }
+        Some(sum)
+    }
+
+    /// Compares a generation with the log, on a thread of its own; `None` if that could not be done.
+    fn verification(&self, generation: u32) -> impl FnOnce() -> Option<Report> + Send + 'static {
+        let (views, runtime) = (self.materials.views(generation), tokio::runtime::Handle::current());
+        let held = self.generations.get(Generation(generation)).map(verify::held);
+        let options = VerifyOptions { differences_max: 1, held, ..VerifyOptions::default() };
+        move || match runtime.block_on(verify::verify_with(&views, &options)) {
+            Ok(report) => Some(report),
+            Err(error) => {
+                tracing::error!(generation, %error, "a filled generation cannot be compared with the log");
+                None
+            }
+        }
+    }
+
+    /// Records a change of the views; refused ones are failures too.
+    async fn change(&self, event_id: EventId, event: ConfigEvent) -> Result<(), String> {
+        let envelope = Envelope {
+            event_id,
+            entity: Entity::Views(self.materials.datacenter.clone()),
+            namespace: None,
+            recorded_at_us: self.clock.now_us(),
+            cause: None,
+            traceparent: None,
+            author: Author::Ingest { principal: format!("process:{}", self.process).into() },
+        };
+        let changed = self.configuration.change(envelope, event, PATIENCE).await;
+        match changed.map_err(|error| error.to_string())?.judged.map(|judged| judged.verdict) {
+            Some(Verdict::Accepted | Verdict::Duplicate(Ok(()))) => Ok(()),
+            Some(Verdict::Rejected(rejection) | Verdict::Duplicate(Err(rejection))) => {
+                Err(rejection.to_string())
+            }
+            Some(verdict) => Err(format!("{verdict:?}")),
+            None => Err("it was not judged in time".to_owned()),
+        }
+    }
+}
