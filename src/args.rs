@@ -21,9 +21,9 @@ pub use self::bench::{
 };
 pub use self::operate::{CheckArguments, ExportArguments, FoldCommand, RaiseArguments, StatusArguments};
 pub use self::replay::{
-    ArchiveCommand, CancelReplayArguments, CutoverArguments, GenerationArguments, ImportArchiveArguments,
-    PlanArguments, RateArguments, ReplayArguments, ReplayCommand, ReplayKindArgument, ReplayStatusArguments,
-    RunReplayArguments, VerifyArguments,
+    ArchiveCommand, CancelReplayArguments, CutoverArguments, DiffArguments, GenerationArguments,
+    ImportArchiveArguments, InspectArguments, PlanArguments, RateArguments, ReplayArguments, ReplayCommand,
+    ReplayKindArgument, ReplayStatusArguments, RunReplayArguments, StepArguments, VerifyArguments,
 };
 
 const EXIT_CODES: &str = "Exit codes: 0 it was done; 1 it failed, or the run it is about did; 2 the command line or \

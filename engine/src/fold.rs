@@ -165,6 +165,12 @@ impl Fold {
         self.runs.remove(&run_id);
     }
 
+    /// Stands where the partition stood before a record: for whoever folds some of its records, and knows of the others
+    /// what they left.
+    pub fn stand_at(&mut self, control: Control) {
+        self.control = control;
+    }
+
     /// Folds the next record as far as it concerns the partition, and leaves its run alone: for whoever folds a part of
     /// the runs. What is about the partition itself is folded as by [`Fold::apply`].
     ///

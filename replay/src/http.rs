@@ -3,6 +3,7 @@
 mod answer;
 mod examine;
 mod generations;
+mod inspect;
 mod parked;
 mod plan;
 mod replays;

@@ -1,10 +1,12 @@
 //! The time machine: what the log says about the views. Judges with the engine's fold and the projector's rows alone.
 
 pub mod http;
+pub mod inspect;
 pub mod mend;
 pub mod pace;
 pub mod rebuild;
 pub mod share;
+pub mod step;
 pub mod verified;
 pub mod verify;
 

@@ -6,7 +6,8 @@ mod examine;
 use clap::{Args, Subcommand, ValueEnum};
 
 pub use self::archive::{ArchiveCommand, ImportArchiveArguments};
-pub use self::examine::VerifyArguments;
+pub use self::examine::{DiffArguments, InspectArguments, StepArguments, VerifyArguments};
+
 use super::ServerArguments;
 
 /// Commands about the views: fill them again from the log, and choose which generation of them is read.
@@ -39,6 +40,12 @@ pub enum ReplayCommand {
     /// Keep old records in a folder or an object store, read them back, trim the log, make a clone.
     #[command(subcommand)]
     Archive(ArchiveCommand),
+    /// Show a run, or a list of runs, as they stood at a time or a place of the log.
+    Inspect(InspectArguments),
+    /// Show what changed in a run between two places of the log.
+    Diff(DiffArguments),
+    /// Step through a run record by record, forward and back, with breakpoints.
+    Step(StepArguments),
 }
 
 /// What a replay does.

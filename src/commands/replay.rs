@@ -1,7 +1,10 @@
 //! `tidewheel replay`: replays and generations of the views on a server, through its HTTP API.
 
 mod archive;
+mod diff;
 mod follow;
+mod inspect;
+mod step;
 mod verify;
 
 use serde_json::{Value, json};
@@ -44,6 +47,9 @@ pub async fn run(command: ReplayCommand) -> Result<(), Failure> {
         }
         ReplayCommand::Parked(server) => parked(&server).await,
         ReplayCommand::Verify(arguments) => verify::run(&arguments).await,
+        ReplayCommand::Inspect(arguments) => inspect::run(&arguments).await,
+        ReplayCommand::Diff(arguments) => diff::run(&arguments).await,
+        ReplayCommand::Step(arguments) => step::run(&arguments).await,
     }
 }
 

@@ -311,7 +311,7 @@ impl Begin {
                 verified,
                 lag_max: ACTIVATION_LAG_MAX,
             };
-            let examine = Examine::new(replaying.clone(), stop_serving);
+            let examine = Examine::new(replaying.clone(), config.label(), stop_serving);
             router = router
                 .merge(tidewheel_replay::http::router(replaying))
                 .merge(tidewheel_replay::http::examine_router(examine));

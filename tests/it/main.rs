@@ -9,6 +9,7 @@ mod drill;
 mod examine;
 mod node;
 mod operating;
+mod past;
 
 mod replay;
 mod restart;

@@ -69,6 +69,10 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/v1/namespaces/{ns}/runs/{run_id}/result", READS_ONE),
     ("GET", "/v1/namespaces/{ns}/runs/{run_id}/history", READS),
     ("GET", "/v1/namespaces/{ns}/runs/{run_id}/events", READS_ONE),
+    ("GET", "/v1/namespaces/{ns}/runs/{run_id}/past", READS),
+    ("GET", "/v1/namespaces/{ns}/runs/{run_id}/past/diff", READS),
+    ("GET", "/v1/namespaces/{ns}/runs/{run_id}/records", READS),
+    ("GET", "/v1/namespaces/{ns}/past", READS),
     ("GET", "/v1/namespaces/{ns}/rejections", READS_ONE),
 ];
 

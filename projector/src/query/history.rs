@@ -132,7 +132,8 @@ pub struct EventAnswer {
 }
 
 impl EventAnswer {
-    fn of(event: &Event) -> Self {
+    /// The fields of this event.
+    pub fn of(event: &Event) -> Self {
         let shown = |payload: &Payload| Some(PayloadAnswer(payload.clone()));
         let at = |location: &Location| Some(location.clone());
         let none = Self::default();
@@ -213,7 +214,8 @@ impl EventAnswer {
 }
 
 impl EntryAnswer {
-    pub(super) fn new(number: u64, entry: &HistoryEntry, position: Position) -> Self {
+    /// The entry with this number, whose record lies at `position`.
+    pub fn new(number: u64, entry: &HistoryEntry, position: Position) -> Self {
         let (ordinal, seen) = match entry.origin {
             Origin::External { ordinal } => (Some(ordinal), None),
             Origin::Engine { seen, .. } => (None, Some(seen)),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Replaying, Request, verify};
+use super::{Replaying, Request, inspect, verify};
 use crate::verify::{Held, Views, held};
 
 /// The state of the routes. Cloning is cheap.
@@ -25,7 +25,13 @@ struct Shared {
     stopping: CancellationToken,
     /// Verifications that may run at once: one.
     verifications: Arc<Semaphore>,
+    /// Looks into the past that may run at once; others wait.
+    looks: Arc<Semaphore>,
+    datacenter: u16,
 }
+
+/// Looks into the past at once: each takes a processor.
+const LOOKS_MAX: usize = 2;
 
 impl FromRef<Examine> for Namespaces {
     fn from_ref(examine: &Examine) -> Self {
@@ -34,9 +40,19 @@ impl FromRef<Examine> for Namespaces {
 }
 
 impl Examine {
-    /// The state of the routes beside those of `replaying`. `stopping` is cancelled when the node stops.
-    pub fn new(replaying: Replaying, stopping: CancellationToken) -> Self {
-        Self(Arc::new(Shared { replaying, stopping, verifications: Arc::new(Semaphore::new(1)) }))
+    /// The state of the routes beside those of `replaying`. `datacenter` is the label of the datacenter whose topic is
+    /// read, 12 bits; `stopping` is cancelled when the node stops.
+    pub fn new(replaying: Replaying, datacenter: u16, stopping: CancellationToken) -> Self {
+        let (verifications, looks) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(LOOKS_MAX)));
+        Self(Arc::new(Shared { replaying, stopping, verifications, looks, datacenter }))
+    }
+
+    pub(super) fn looks(&self) -> &Arc<Semaphore> {
+        &self.0.looks
+    }
+
+    pub(super) fn datacenter(&self) -> u16 {
+        self.0.datacenter
     }
 
     pub(super) fn replaying(&self) -> &Replaying {
@@ -99,5 +115,11 @@ impl Examine {
 
 /// Every route that looks at views and log, described.
 pub fn router(examine: Examine) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(verify::verify_views)).with_state(examine)
+    OpenApiRouter::new()
+        .routes(routes!(verify::verify_views))
+        .routes(routes!(inspect::get_past_run))
+        .routes(routes!(inspect::diff_past_run))
+        .routes(routes!(inspect::list_past_runs))
+        .routes(routes!(inspect::get_records))
+        .with_state(examine)
 }

@@ -48,6 +48,11 @@ impl Stop {
     pub fn stop(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
+
+    /// Whether to go on.
+    pub(crate) fn check(&self) -> Result<(), ()> {
+        if self.0.load(Ordering::Relaxed) { Err(()) } else { Ok(()) }
+    }
 }
 
 struct Phase {
@@ -81,7 +86,7 @@ impl Meter {
 
     /// Whether to go on.
     pub(super) fn check(&self) -> Result<(), VerifyError> {
-        if self.stop.0.load(Ordering::Relaxed) { Err(VerifyError::Stopped) } else { Ok(()) }
+        self.stop.check().map_err(|()| VerifyError::Stopped)
     }
 
     /// More rows were read.

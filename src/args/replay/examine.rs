@@ -1,9 +1,11 @@
-//! The command line of what looks at views and log: verify.
+//! The command line of what looks at views and log: verify, inspect, diff, step.
+
+use std::path::PathBuf;
 
 use clap::Args;
-use tidewheel_schemas::RunId;
+use tidewheel_schemas::{Name, RunId};
 
-use crate::args::ServerArguments;
+use crate::args::{NamespaceArguments, ServerArguments};
 
 /// What to compare, and what to do about differences.
 #[derive(Debug, Clone, Args)]
@@ -55,4 +57,59 @@ impl VerifyArguments {
             server: server.clone(),
         }
     }
+}
+
+/// What to look at, and as of when.
+#[derive(Debug, Clone, Args)]
+pub struct InspectArguments {
+    /// The run; without one, runs are listed.
+    #[arg(conflicts_with_all = ["workflow", "status"])]
+    pub run_id: Option<RunId>,
+    /// A time such as `2026-11-22T03:00:00Z`, a position as an answer gave it, or an offset of the run's partition
+    /// [default: now].
+    #[arg(long, value_name = "TIME|POSITION|OFFSET")]
+    pub as_of: Option<String>,
+    /// List only runs of this workflow.
+    #[arg(long)]
+    pub workflow: Option<Name>,
+    /// List only runs that had this status: running, completed, failed, cancelled, terminated, parked.
+    #[arg(long)]
+    pub status: Option<String>,
+    /// Most runs, or entries of a history, to show.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub limit: Option<u32>,
+    #[command(flatten)]
+    pub at: NamespaceArguments,
+}
+
+/// Between which places to look.
+#[derive(Debug, Clone, Args)]
+pub struct DiffArguments {
+    /// The run.
+    pub run_id: RunId,
+    /// The earlier place: a time, a position or an offset of the run's partition.
+    pub from: String,
+    /// The later one [default: now].
+    pub to: Option<String>,
+    #[command(flatten)]
+    pub at: NamespaceArguments,
+}
+
+/// What to step through.
+#[derive(Debug, Clone, Args)]
+pub struct StepArguments {
+    /// The run; with `--file` it may be left out where the file is of one.
+    #[arg(required_unless_present = "file")]
+    pub run_id: Option<RunId>,
+    /// Records from a file instead of a server: what a server or the simulator told, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Commands from a file instead of standard input.
+    #[arg(long, value_name = "FILE")]
+    pub commands: Option<PathBuf>,
+    /// Write the records to a file, for `--file`.
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub save: Option<PathBuf>,
+    #[command(flatten)]
+    pub at: NamespaceArguments,
 }

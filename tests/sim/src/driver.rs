@@ -7,6 +7,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use tidewheel_engine::Fold;
+use tidewheel_replay::step::Recorded;
+use tidewheel_schemas::RecordHeaders;
 use tokio::time::Instant;
 
 use self::fleet::Fleet;
@@ -29,6 +32,8 @@ const REST: Duration = Duration::from_secs(20 * 60);
 pub struct Settings {
     /// Tell every event on standard error.
     pub print: bool,
+    /// Keep the records of the runs, for stepping through them.
+    pub records: bool,
 }
 
 /// Steps panic as planned, which nobody wants to read about.
@@ -73,6 +78,7 @@ pub fn run_seed(seed: u64, settings: &Settings) -> Outcome {
         operations: 0,
         faults: Vec::new(),
         violations: vec![Violation { invariant: "no_panic", what }],
+        recorded: Vec::new(),
     }
 }
 
@@ -109,7 +115,30 @@ async fn live(seed: u64, settings: Settings) -> Outcome {
     } else {
         world.violate("progress", || "the log was never created".to_owned());
     }
-    outcome(seed, &world, runs.len()).await
+    let recorded = if settings.records { recorded(&world).await } else { Vec::new() };
+    Outcome { recorded, ..outcome(seed, &world, runs.len()).await }
+}
+
+/// The records of every run, partition by partition, each with its partition as it stood before.
+async fn recorded(world: &World) -> Vec<Recorded> {
+    let mut all = Vec::new();
+    for partition in 0..world.partitions {
+        let mut fold = Fold::new(partition);
+        for record in world.records(partition).await {
+            let is_run = matches!(
+                &record.headers,
+                RecordHeaders::Known(headers) if headers.entity.run_id().is_some()
+            );
+            if is_run {
+                all.extend(Recorded::of(&record, fold.control()));
+            }
+            // Beyond a raise nothing is folded.
+            if fold.apply(&record).is_err() {
+                break;
+            }
+        }
+    }
+    all
 }
 
 async fn outcome(seed: u64, world: &World, runs: usize) -> Outcome {
@@ -127,6 +156,7 @@ async fn outcome(seed: u64, world: &World, runs: usize) -> Outcome {
         operations: world.operations(),
         faults: Fault::ALL.iter().map(|fault| (*fault, world.faults.get(*fault))).collect(),
         violations: world.violations(),
+        recorded: Vec::new(),
     }
 }
 

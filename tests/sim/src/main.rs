@@ -4,6 +4,7 @@
 #[cfg(feature = "mutation")]
 mod mutations;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ const USAGE: &str =
   --seeds 1..300   lives these seeds, both ends included, and stops at the first that does not hold
   --seed 123       lives one seed and tells every event on standard error
   --mutation NAME  with the rule NAME switched off (needs --features mutation)
+  --records FILE   writes the records of the last seed's runs, for `tidewheel replay step --file FILE`
   --keep-going     goes on after a seed that does not hold
   --quiet          tells no events of a single seed";
 
@@ -23,10 +25,12 @@ struct Arguments {
     print: bool,
     keep_going: bool,
     mutation: Option<String>,
+    records: Option<PathBuf>,
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut parsed = Arguments { first: 1, last: 300, print: false, keep_going: false, mutation: None };
+    let mut parsed =
+        Arguments { first: 1, last: 300, print: false, keep_going: false, mutation: None, records: None };
     let mut words = std::env::args().skip(1);
     let mut quiet = false;
     while let Some(word) = words.next() {
@@ -43,6 +47,7 @@ fn arguments() -> Result<Arguments, String> {
                 let seed = value()?.parse().map_err(|error| format!("--seed: {error}"))?;
                 (parsed.first, parsed.last, parsed.print) = (seed, seed, true);
             }
+            "--records" => parsed.records = Some(value()?.into()),
             "--mutation" => parsed.mutation = Some(value()?),
             "--keep-going" => parsed.keep_going = true,
             "--quiet" => quiet = true,
@@ -83,13 +88,26 @@ fn tell(outcome: &Outcome, mutation: Option<&str>) {
         println!("  {}: {what}", violation.invariant);
     }
     let again = outcome.command();
-    match mutation {
-        None => println!("  again: {again}"),
+    let again = match mutation {
+        None => again,
         Some(name) => {
             let again = again.replacen(" -- ", " --features mutation -- ", 1);
-            println!("  again: {again} --mutation {name}");
+            format!("{again} --mutation {name}")
         }
+    };
+    println!("  again: {again}");
+    let file = format!("seed-{}.jsonl", outcome.seed);
+    println!("  step through its runs: {again} --records {file}; tidewheel replay step --file {file}");
+}
+
+/// One record a line.
+fn write_records(path: &Path, outcome: &Outcome) -> std::io::Result<()> {
+    let mut text = String::new();
+    for recorded in &outcome.recorded {
+        text += &serde_json::to_string(recorded)?;
+        text.push('\n');
     }
+    std::fs::write(path, text)
 }
 
 fn main() -> ExitCode {
@@ -104,7 +122,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let settings = Settings { print: arguments.print };
+    let settings = Settings { print: arguments.print, records: arguments.records.is_some() };
     let began = Instant::now();
     let (mut lived, mut failed, mut slowest_ms) = (0_u64, Vec::new(), (0, 0));
     let (mut records, mut runs, mut simulated_ms, mut operations) = (0, 0, 0, 0);
@@ -127,6 +145,12 @@ fn main() -> ExitCode {
         }
         if arguments.first == arguments.last {
             println!("trace {:016x} of {} events", outcome.trace, outcome.events);
+        }
+        if let Some(path) = &arguments.records
+            && let Err(error) = write_records(path, &outcome)
+        {
+            eprintln!("{}: {error}", path.display());
+            return ExitCode::from(2);
         }
         if !outcome.holds() {
             tell(&outcome, arguments.mutation.as_deref());

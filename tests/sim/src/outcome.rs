@@ -1,5 +1,7 @@
 //! What came of a seed.
 
+use tidewheel_replay::step::Recorded;
+
 use crate::fault::Fault;
 use crate::world::Violation;
 
@@ -24,6 +26,8 @@ pub struct Outcome {
     pub faults: Vec<(Fault, u64)>,
     /// Invariants that did not hold, the first one first; none if all is well.
     pub violations: Vec<Violation>,
+    /// The records of its runs, if they were asked for: what `tidewheel replay step --file` opens, one a line.
+    pub recorded: Vec<Recorded>,
 }
 
 impl Outcome {

@@ -70,3 +70,39 @@ fn two_seeds_are_two_worlds() {
     let (first, second) = (run_seed(8, &Settings::default()), run_seed(9, &Settings::default()));
     assert_ne!(first.trace, second.trace);
 }
+
+#[test]
+fn the_runs_of_a_seed_can_be_stepped_through() {
+    use tidewheel_replay::step::{Command as Step, Recorded, Session};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("seed.jsonl");
+    let status = Command::new(env!("CARGO_BIN_EXE_tidewheel-sim"))
+        .args(["--seed", "5", "--quiet", "--records"])
+        .arg(&file)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .expect("the simulator starts");
+    assert!(status.success());
+    let text = std::fs::read_to_string(&file).expect("the file is written");
+    let recorded: Vec<Recorded> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a record a line")).collect();
+    let mut runs: Vec<_> = recorded
+        .iter()
+        .filter_map(|recorded| match recorded.record().expect("a record").headers {
+            tidewheel_schemas::RecordHeaders::Known(headers) => headers.entity.run_id(),
+            tidewheel_schemas::RecordHeaders::Foreign(_) => None,
+        })
+        .collect();
+    runs.sort_unstable();
+    runs.dedup();
+    assert!(runs.len() > 1, "{runs:?}");
+    let mut ended = 0;
+    for run_id in runs {
+        let mut session = Session::new(recorded.clone(), Some(run_id)).expect("a session");
+        let end = session.execute(&Step::Run).expect("a run to the end").expect("a reply");
+        let status = end.json["status"].as_str().unwrap_or_default();
+        ended += usize::from(status == "completed");
+    }
+    assert!(ended > 0, "at rest, runs have completed, and stepping says so");
+}
