@@ -100,7 +100,7 @@ fn runs_are_listed_as_they_stood_at_a_time() {
             .collect()
     };
     assert_eq!(ids(&["--workflow", "order"]), [unpaid.clone(), paid.clone()]);
-    assert_eq!(ids(&["--status", "completed"]), [paid.clone()]);
+    assert_eq!(ids(&["--status", "completed"]), std::slice::from_ref(&paid));
     assert_eq!(ids(&["--status", "running", "--limit", "1"]), [unpaid]);
     assert_eq!(ids(&["--workflow", "steps"]), [""; 0]);
     let records = records(&node, folder, &paid);
