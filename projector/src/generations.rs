@@ -134,6 +134,12 @@ impl Generations {
         state.fed.get(&partition).and_then(|generation| state.projectors.get(generation)).cloned()
     }
 
+    /// Whether the owner of a partition has said into which generation it hands what it folds. Before it has, nobody else
+    /// need begin: it may be about to do so.
+    pub fn has_owner(&self, partition: u32) -> bool {
+        self.0.read().fed.contains_key(&partition)
+    }
+
     /// Whether a partition of a generation is filled by its owner, so that nobody else needs to.
     pub fn is_fed(&self, partition: u32, generation: Generation) -> bool {
         self.0.read().fed.get(&partition) == Some(&generation.0)

@@ -17,12 +17,15 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 MICROSECOND = datetime.timedelta(microseconds=1)
 # fastavro 1.13 gives a UUID that is stored as 16 bytes as these bytes.
 IDS = {"event_id", "cause", "log_id", "source", "target"}
+LISTS_OF_IDS = {"runs"}
 
 
 def spelled(key, item):
     """The value of one field."""
     if isinstance(item, bytes) and key in IDS:
         return str(uuid.UUID(bytes=item))
+    if isinstance(item, list) and key in LISTS_OF_IDS:
+        return [str(uuid.UUID(bytes=member)) for member in item]
     if isinstance(item, bytes) and key == "hash":
         return item.hex()
     return plain(item)

@@ -274,7 +274,7 @@ impl Keeper {
             let mut pace = None;
             for partition in ours {
                 let place = (generation, partition);
-                if kept.shares.contains_key(&place) || !self.may_begin(partition) {
+                if kept.shares.contains_key(&place) || !self.generations.has_owner(partition) {
                     continue;
                 }
                 let pace = pace.get_or_insert_with(|| Pace::new(speed.subscribe()));
@@ -305,16 +305,6 @@ impl Keeper {
             runs_max: (RUNS / partitions).clamp(100, defaults.runs_max),
             ..defaults
         }
-    }
-
-    /// A partition whose owner has not begun yet is not begun either: it may be about to feed this generation.
-    fn may_begin(&self, partition: u32) -> bool {
-        self.generations.fed(partition).is_some()
-            || self
-                .generations
-                .all()
-                .iter()
-                .all(|projector| !self.generations.is_fed(partition, projector.generation()))
     }
 
     async fn end(&self, place: (u32, u32), kept: &mut Kept) {

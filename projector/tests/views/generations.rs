@@ -61,7 +61,7 @@ fn reads_move_to_a_generation_only_once_it_holds_what_the_one_before_held() {
 fn the_generation_that_is_read_stays_and_an_owner_outlives_the_one_it_feeds() {
     block_on(async {
         let (world, (generations, first, second)) = (world(), two().await);
-        assert!(generations.fed(0).is_none());
+        assert!(generations.fed(0).is_none() && !generations.has_owner(0));
         assert_eq!(generations.feed(0).generation(), first.generation());
         assert!(generations.remove(first.generation()).is_none(), "it is read");
         for projector in [&first, &second] {
@@ -70,7 +70,7 @@ fn the_generation_that_is_read_stays_and_an_owner_outlives_the_one_it_feeds() {
         generations.activate(second.generation()).unwrap();
         assert!(generations.is_fed(0, first.generation()), "its owner goes on feeding the one it began with");
         assert!(generations.remove(first.generation()).is_some());
-        assert!(generations.fed(0).is_none());
+        assert!(generations.fed(0).is_none() && generations.has_owner(0));
         assert_eq!(generations.feed(0).generation(), second.generation());
         assert_eq!(generations.all().len(), 1);
     });
