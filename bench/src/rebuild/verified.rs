@@ -31,7 +31,7 @@ pub struct VerifiedReport {
 /// Compares the views with their log, on a thread for each processor.
 pub(super) async fn measure(views: &Views) -> Result<VerifiedReport, VerifyError> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let options = VerifyOptions { threads, ..VerifyOptions::default() };
+    let options = VerifyOptions { threads, records_at_once: 1_024, ..VerifyOptions::default() };
     let (began, before) = (Instant::now(), Usage::of_self());
     let report = verify_with(views, &options).await?;
     let (duration_s, after) = (began.elapsed().as_secs_f64(), Usage::of_self());
