@@ -1,15 +1,18 @@
 //! Cold rebuild (W7): how fast the views of a log are built from the log alone, and how much memory it takes.
 
+mod verified;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
 use tidewheel_log::{EventLog, FileLog, FileLogOptions, LogError};
-use tidewheel_replay::{RebuildError, RebuildOptions, Rebuilt, Views, rebuild};
+use tidewheel_replay::{RebuildError, RebuildOptions, Rebuilt, VerifyError, Views, rebuild};
 use tidewheel_schemas::{Topic, TopicPartition};
 use tidewheel_store::{EmbeddedOptions, EmbeddedStore, Generation, StoreError};
 
+pub use self::verified::VerifiedReport;
 use crate::history::{History, HistoryError};
 use crate::process::Usage;
 
@@ -35,6 +38,8 @@ pub struct RebuildBench {
     pub payload_bytes: usize,
     /// How much is held in memory.
     pub options: RebuildOptions,
+    /// Whether the views are compared with the log afterwards.
+    pub verify: bool,
 }
 
 /// What was measured.
@@ -62,6 +67,9 @@ pub struct RebuildReport {
     pub log_bytes: u64,
     /// Bytes of the views on disk at the end.
     pub store_bytes: u64,
+    /// What comparing them with the log took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<VerifiedReport>,
 }
 
 /// A rebuild that could not be measured.
@@ -79,6 +87,9 @@ pub enum RebuildBenchError {
     /// The rebuild.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
+    /// The comparison.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// A folder.
     #[error("{folder} cannot be used: {error}")]
     Folder {
@@ -146,6 +157,8 @@ pub async fn run(bench: &RebuildBench) -> Result<RebuildReport, RebuildBenchErro
     let cpu_us = before.zip(after).map_or(0, |(before, after)| after.cpu_us.saturating_sub(before.cpu_us));
     #[expect(clippy::cast_precision_loss, reason = "counts and times of a measurement fit")]
     let (records, cpu_s) = (total.records as f64, cpu_us as f64 / 1e6);
+    let peak_resident_bytes = peak_resident_bytes();
+    let verified = if bench.verify { Some(verified::measure(&views).await?) } else { None };
     Ok(RebuildReport {
         partitions,
         records: total.records,
@@ -155,9 +168,10 @@ pub async fn run(bench: &RebuildBench) -> Result<RebuildReport, RebuildBenchErro
         cpu_s,
         records_per_second: records / duration_s,
         records_per_core_second: if cpu_s > 0.0 { records / cpu_s } else { 0.0 },
-        peak_resident_bytes: peak_resident_bytes(),
+        peak_resident_bytes,
         log_bytes: folder_bytes(&bench.log_folder),
         store_bytes: store.disk_bytes()?,
+        verified,
     })
 }
 
@@ -219,6 +233,7 @@ impl std::fmt::Display for RebuildReport {
             "disk        {} MiB of log, {} MiB of views",
             mebibytes(self.log_bytes),
             mebibytes(self.store_bytes)
-        )
+        )?;
+        self.verified.as_ref().map_or(Ok(()), |verified| verified.fmt(out))
     }
 }

@@ -7,8 +7,9 @@
 //! row needs to stand still. Memory is bounded by what may be held, not by how much there is: the first look holds runs
 //! that have not ended, the closer one a few buckets at a time.
 //!
-//! The expected rows are made record by record, never in the chunks the projector wrote, so that a difference also
-//! shows where collecting several records into one row went wrong.
+//! The closer look makes the expected rows record by record, never in the chunks the projector wrote, so that a
+//! difference also shows where collecting several records into one row went wrong; the first look does so unless it is
+//! to be fast (`records_at_once`).
 
 pub(crate) mod compare;
 pub(crate) mod detail;
@@ -84,6 +85,9 @@ pub struct VerifyOptions {
     pub held_bytes_max: usize,
     /// Threads to work on; one or none: where the caller is.
     pub threads: usize,
+    /// Records that the first look folds into rows at a time: with 1, as the closer look always does, collecting several
+    /// records into one row is not taken on trust, but every row of every record is made.
+    pub records_at_once: usize,
     /// How far a partition without a checkpoint is. Unless said, it is to hold everything: views that have just begun to
     /// be written would lack all of it.
     pub held: Option<Held>,
@@ -103,6 +107,7 @@ impl Default for VerifyOptions {
             runs: Runs::Every,
             held_bytes_max: HELD_BYTES_MAX,
             threads: 1,
+            records_at_once: 1,
             held: None,
             mend: None,
             stop: Stop::default(),
@@ -124,6 +129,7 @@ struct Job {
     scope: Scope,
     partitions: Vec<u32>,
     threads: usize,
+    records_at_once: usize,
     differences_max: usize,
     held_bytes_max: usize,
     held: Option<Held>,
@@ -174,6 +180,7 @@ pub async fn verify_with(views: &Views, options: &VerifyOptions) -> Result<Repor
         scope: Scope::new(options.runs, records),
         partitions,
         threads: options.threads.max(1),
+        records_at_once: options.records_at_once.max(1),
         differences_max: options.differences_max,
         held_bytes_max: options.held_bytes_max,
         held: options.held.clone(),
@@ -234,7 +241,7 @@ async fn survey(
         let stands_at = shared::stands_at(&summed.shared, ground);
         let survey = Survey::new(&job.views, job.scope.clone(), ground.clone(), stands_at, share);
         let job = Arc::clone(job);
-        Box::pin(async move { survey.run(&job.views, &job.meter).await })
+        Box::pin(async move { survey.run(&job.views, job.records_at_once, &job.meter).await })
     });
     let surveyed = threads::each(job.threads, work.collect()).await?;
     report.passes = surveyed.iter().map(|surveyed| surveyed.passes).max().unwrap_or(0);

@@ -140,6 +140,9 @@ pub struct RebuildArguments {
     /// The topic, if the node's was not the default one.
     #[arg(long, default_value = "tidewheel.local.workflow.events")]
     pub topic: String,
+    /// Compare the views with the log afterwards, and measure that too.
+    #[arg(long)]
+    pub verify: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -27,6 +27,8 @@ const LINES_MAX: usize = 64;
 const DIFFERENCES_MAX: usize = 10_000;
 /// Differences that are described unless the request says otherwise.
 const DIFFERENCES: usize = 20;
+/// Records that the first look folds into rows at a time.
+pub(crate) const RECORDS_AT_ONCE: usize = 1_024;
 /// Mebibytes of runs and rows that may be held.
 const HELD_MIB_MIN: u32 = 1;
 
@@ -172,6 +174,7 @@ impl Examine {
             partitions: asked.partitions,
             runs,
             threads,
+            records_at_once: RECORDS_AT_ONCE,
             ..VerifyOptions::default()
         };
         if let Some(mib) = asked.held_mib {

@@ -83,8 +83,8 @@ impl Detail {
     async fn run(mut self, job: &Job, stored: &Rows) -> Result<Looked, VerifyError> {
         let mut refold = Refold::new(&job.views, self.ground.partition);
         let (until, end) = (self.ground.until, self.ground.end);
-        refold.run(&job.views, until, false, &job.meter, &mut self).await?;
-        refold.run(&job.views, end, true, &job.meter, &mut self).await?;
+        refold.run(&job.views, until, 1, false, &job.meter, &mut self).await?;
+        refold.run(&job.views, end, 1, true, &job.meter, &mut self).await?;
         let found = self.compare(stored);
         Ok(Looked { detail: self, found })
     }
@@ -120,7 +120,9 @@ impl Sink for Detail {
         self.is_chosen(owner)
     }
 
-    fn take(&mut self, owner: Owner, offset: i64, write: Write) {
+    fn folded(&mut self, _owner: Owner, _record: &Record, _transition: &Transition) {}
+
+    fn take(&mut self, owner: Option<Owner>, offset: i64, write: Write) {
         let is = |number: u16| write.table.number == number;
         if is(partition_control::TABLE.number) || is(open_work::BUCKETS.number) {
             return;
@@ -137,8 +139,8 @@ impl Sink for Detail {
         // Deliveries delete by name, whoever sent what is delivered.
         let is_delivered = columns.is_none() && table.number == outbox::TABLE.number;
         let owner = match &columns {
-            Some(columns) => owner::of_row(table, &name.1, columns, self.partitions).map(|(_, owner)| owner),
-            None => Some(owner),
+            Some(columns) => owner::in_partition(table, &name.1, columns, self.partitions),
+            None => owner,
         };
         let is_here = if is_delivered {
             self.rows.contains_key(&name)
@@ -168,7 +170,7 @@ impl Sink for Detail {
         versions.note(offset, is_later, version);
     }
 
-    fn folded(&mut self, _owner: Owner, _record: &Record, _transition: &Transition, _fold: &mut Fold) {}
+    fn taken(&mut self, _fold: &mut Fold) {}
 
     fn passed(&mut self, _control: &Control) {}
 }

@@ -8,7 +8,7 @@ use tidewheel_schemas::TopicPartition;
 use super::{Held, VerifyError, Views};
 
 /// Write timestamps of one record: the record's own and those of mends.
-const STEP_US: i64 = 8;
+pub(super) const STEP_US: i64 = 8;
 
 /// The place of one partition.
 #[derive(Debug, Clone)]

@@ -65,43 +65,87 @@ pub(crate) fn of_row(
     columns: &[Value],
     partitions: u32,
 ) -> Option<(u32, Owner)> {
+    let owner = in_partition(table, key, columns, partitions)?;
+    let partition = match (named_partition(table, key)?, owner) {
+        (Some(partition), _) => partition,
+        (None, Owner::Run(run_id)) => partition_of(run_id, partitions),
+        (None, Owner::Record(_) | Owner::Partition) => return None,
+    };
+    (partition < partitions).then_some((partition, owner))
+}
+
+fn is(table: &'static TableSchema, other: &'static TableSchema) -> bool {
+    table.number == other.number
+}
+
+/// The log partition that a row's key names: `Some(None)` for a table whose keys name none, `None` for a key that names
+/// nothing that is one.
+fn named_partition(table: &'static TableSchema, key: &RowKey) -> Option<Option<u32>> {
     let clustering = key.clustering.as_deref().unwrap_or_default();
-    let is = |other: &'static TableSchema| table.number == other.number;
-    let (partition, owner) = if is(&runs::TABLE) || is(&run_history::TABLE) {
-        let run_id = run(key.partition.first())?;
-        (partition_of(run_id, partitions), Owner::Run(run_id))
-    } else if is(&index_days::TABLE) {
-        (number(clustering.get(1))?, Owner::Partition)
-    } else if is(&open_work::BUCKETS) || is(&partition_control::TABLE) {
-        (number(key.partition.first())?, Owner::Partition)
-    } else if is(&rejections::BY_DAY) || is(&rejections::BY_SUBJECT) {
+    let value = if is(table, &runs::TABLE) || is(table, &run_history::TABLE) {
+        return Some(None);
+    } else if [&index_days::TABLE, &rejections::BY_DAY, &rejections::BY_SUBJECT]
+        .iter()
+        .any(|of| is(table, of))
+    {
+        clustering.get(1)
+    } else if INDEXES.iter().any(|of| is(table, of)) {
+        key.partition.last()
+    } else {
+        key.partition.first()
+    };
+    number(value).map(Some)
+}
+
+const INDEXES: [&TableSchema; 4] = [&runs_by::NAMESPACE, &runs_by::WORKFLOW, &runs_by::TAG, &runs_by::STATUS];
+
+/// The owner of a row in its partition; `None` if its key cannot be one of the table.
+pub(crate) fn in_partition(
+    table: &'static TableSchema,
+    key: &RowKey,
+    columns: &[Value],
+    partitions: u32,
+) -> Option<Owner> {
+    let clustering = key.clustering.as_deref().unwrap_or_default();
+    Some(if is(table, &runs::TABLE) || is(table, &run_history::TABLE) {
+        Owner::Run(run(key.partition.first())?)
+    } else if [&index_days::TABLE, &open_work::BUCKETS, &partition_control::TABLE]
+        .iter()
+        .any(|of| is(table, of))
+    {
+        Owner::Partition
+    } else if is(table, &rejections::BY_DAY) || is(table, &rejections::BY_SUBJECT) {
         let partition = number(clustering.get(1))?;
         let about = run(columns.get(4)).filter(|run_id| partition_of(*run_id, partitions) == partition);
         let offset = integer(clustering.get(2))?;
-        (partition, about.map_or(Owner::Record(offset), Owner::Run))
-    } else if is(&parked::TABLE) {
+        about.map_or(Owner::Record(offset), Owner::Run)
+    } else if is(table, &parked::TABLE) {
         let run_id = match clustering.first() {
             Some(Value::Blob(bytes)) => <[u8; 16]>::try_from(bytes.as_ref()).ok().map(RunId::from_bytes),
             _ => None,
         };
-        (number(key.partition.first())?, run_id.map_or(Owner::Record(-1), Owner::Run))
+        run_id.map_or(Owner::Record(-1), Owner::Run)
     } else {
-        let partition = if is(&open_work::TABLE) || is(&outbox::TABLE) {
-            key.partition.first()
-        } else {
-            debug_assert!(
-                [&runs_by::NAMESPACE, &runs_by::WORKFLOW, &runs_by::TAG, &runs_by::STATUS]
-                    .iter()
-                    .any(|index| is(index)),
-                "{} has no rule",
-                table.name
-            );
-            key.partition.last()
-        };
+        debug_assert!(
+            is(table, &open_work::TABLE)
+                || is(table, &outbox::TABLE)
+                || INDEXES.iter().any(|of| is(table, of)),
+            "{} has no rule",
+            table.name
+        );
         // A row that somebody took the run from is nobody's in particular, and found all the same.
-        (number(partition)?, run(columns.first()).map_or(Owner::Record(-1), Owner::Run))
-    };
-    (partition < partitions).then_some((partition, owner))
+        run(columns.first()).map_or(Owner::Record(-1), Owner::Run)
+    })
+}
+
+/// The offset of the start of the run that an index row or a row of open work is of: what the key of its deletion tells
+/// of the run.
+pub(crate) fn started_offset(table: &'static TableSchema, key: &RowKey) -> Option<i64> {
+    if is(table, &open_work::TABLE) || INDEXES.iter().any(|of| is(table, of)) {
+        integer(key.clustering.as_ref()?.get(1))
+    } else {
+        None
+    }
 }
 
 fn run(value: Option<&Value>) -> Option<RunId> {

@@ -1,11 +1,12 @@
-//! Refolding one partition, record by record, into the writes it must have led to. Who takes them says which runs are
-//! folded.
+//! Refolding one partition into the writes it must have led to, record by record or some records at a time. Who takes
+//! them says which runs are folded.
 
 use tidewheel_engine::{Control, Fold, FoldError, Transition};
 use tidewheel_projector::chunk::{Chunk, Live};
 use tidewheel_schemas::{Entity, Record, RecordHeaders, TopicPartition};
 use tidewheel_store::Write;
 
+use super::ground::STEP_US;
 use super::meter::Meter;
 use super::owner::{self, Owner};
 use super::{VerifyError, Views};
@@ -17,11 +18,15 @@ pub(super) trait Sink {
     /// Whether records of this owner are folded; otherwise they are passed over.
     fn wants(&mut self, owner: Owner, offset: i64, fold: &Fold) -> bool;
 
-    /// Takes a write that the record at `offset`, of `owner`, leads to.
-    fn take(&mut self, owner: Owner, offset: i64, write: Write);
+    /// A record was folded; its writes are still to be taken.
+    fn folded(&mut self, owner: Owner, record: &Record, transition: &Transition);
 
-    /// A record was folded, and its writes were taken. Runs that are needed no more may be forgotten.
-    fn folded(&mut self, owner: Owner, record: &Record, transition: &Transition, fold: &mut Fold);
+    /// Takes a write that the record at `offset` leads to. `owner` is that of the record, if records are taken one by
+    /// one.
+    fn take(&mut self, owner: Option<Owner>, offset: i64, write: Write);
+
+    /// Everything that was folded was taken. Runs that are needed no more may be forgotten.
+    fn taken(&mut self, fold: &mut Fold);
 
     /// Control stands after this record, folded or passed over.
     fn passed(&mut self, control: &Control);
@@ -35,6 +40,9 @@ pub(super) struct Refold {
     fold: Fold,
     live: Live,
     offset: i64,
+    /// Control before what is folded and not taken yet.
+    before: Option<Control>,
+    folded: Vec<Transition>,
 }
 
 impl Refold {
@@ -47,15 +55,18 @@ impl Refold {
             fold: Fold::new(partition),
             live: Live::default(),
             offset: 0,
+            before: None,
+            folded: Vec::new(),
         }
     }
 
-    /// Folds on up to the record before `until`. With `may_end`, a record that this build must not fold ends it; where
-    /// it ended.
+    /// Folds on up to the record before `until`, and lets the writes of `at_once` records be taken at a time. With
+    /// `may_end`, a record that this build must not fold ends it; where it ended.
     pub(super) async fn run(
         &mut self,
         views: &Views,
         until: i64,
+        at_once: usize,
         may_end: bool,
         meter: &Meter,
         sink: &mut (impl Sink + Send),
@@ -69,18 +80,22 @@ impl Refold {
                 return Err(VerifyError::AheadOfLog { partition, checkpoint: until, end });
             }
             for record in &records {
-                match self.record(record, sink) {
+                match self.record(record, at_once, sink) {
                     Ok(()) => self.offset = record.offset + 1,
-                    Err(FoldError::Newer { .. }) if may_end => return Ok(self.offset),
+                    Err(FoldError::Newer { .. }) if may_end => {
+                        self.take(None, sink);
+                        return Ok(self.offset);
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
             meter.records(self.partition, self.offset, records.len() as u64);
         }
+        self.take(None, sink);
         Ok(self.offset)
     }
 
-    fn record(&mut self, record: &Record, sink: &mut impl Sink) -> Result<(), FoldError> {
+    fn record(&mut self, record: &Record, at_once: usize, sink: &mut impl Sink) -> Result<(), FoldError> {
         let owner = owner::of_record(record, self.partition, self.partitions);
         // Control folds from all of them.
         let is_control = matches!(
@@ -92,17 +107,32 @@ impl Refold {
             sink.passed(self.fold.control());
             return Ok(());
         }
-        let mut chunk = Chunk::new(self.fold.control().clone());
+        let before = self.before.take().unwrap_or_else(|| self.fold.control().clone());
         let transition = self.fold.apply(record)?;
-        chunk.add(std::slice::from_ref(&transition), self.fold.control(), &self.live);
+        self.before = Some(before);
+        sink.folded(owner, record, &transition);
+        self.folded.push(transition);
+        if self.folded.len() >= at_once {
+            self.take((at_once <= 1).then_some(owner), sink);
+        }
+        sink.passed(self.fold.control());
+        Ok(())
+    }
+
+    /// Hands over the writes of what was folded.
+    fn take(&mut self, owner: Option<Owner>, sink: &mut impl Sink) {
+        let Some(before) = self.before.take() else { return };
+        let mut chunk = Chunk::new(before);
+        chunk.add(&self.folded, self.fold.control(), &self.live);
+        self.folded.clear();
+        let epoch_us = self.fold.control().write_timestamp_us(0);
         let writes = chunk.finish(&mut self.live, false).writes;
         for write in
             [writes.inserts, writes.entities, writes.deletions, writes.checkpoints].into_iter().flatten()
         {
-            sink.take(owner, record.offset, write);
+            let offset = (write.timestamp_us - epoch_us).div_euclid(STEP_US);
+            sink.take(owner, offset, write);
         }
-        sink.folded(owner, record, &transition, &mut self.fold);
-        sink.passed(self.fold.control());
-        Ok(())
+        sink.taken(&mut self.fold);
     }
 }

@@ -64,6 +64,10 @@ pub(super) struct Survey {
     held: HashMap<RunId, Held>,
     held_bytes: usize,
     ended: HashSet<RunId>,
+    /// Runs that ended in what is folded and not taken yet.
+    ending: Vec<RunId>,
+    /// The runs held, by the offset of their start.
+    starts: HashMap<i64, RunId>,
     outbox: BTreeMap<OutboxName, Pending>,
     shared: Shared,
     /// Passes over the log.
@@ -101,6 +105,8 @@ impl Survey {
             held: HashMap::new(),
             held_bytes: 0,
             ended: HashSet::new(),
+            ending: Vec::new(),
+            starts: HashMap::new(),
             outbox: BTreeMap::new(),
             shared: Shared::new(ground.clone(), stands_at),
             ground,
@@ -109,16 +115,22 @@ impl Survey {
     }
 
     /// Passes over the log until every bucket was summed up.
-    pub(super) async fn run(mut self, views: &Views, meter: &Meter) -> Result<Surveyed, VerifyError> {
+    pub(super) async fn run(
+        mut self,
+        views: &Views,
+        at_once: usize,
+        meter: &Meter,
+    ) -> Result<Surveyed, VerifyError> {
         let buckets = self.sums.len();
         while self.from < buckets {
             self.to = buckets;
             (self.held, self.ended, self.held_bytes) = (HashMap::new(), HashSet::new(), 0);
+            self.starts = HashMap::new();
             let mut refold = Refold::new(views, self.ground.partition);
             let (until, end) = (self.ground.until, self.ground.end);
-            refold.run(views, until, false, meter, &mut self).await?;
-            // What this build may not fold it has not written either.
-            refold.run(views, end, true, meter, &mut self).await?;
+            refold.run(views, until, at_once, false, meter, &mut self).await?;
+            // What this build may not fold it has not written either. Each version that may have been read counts.
+            refold.run(views, end, 1, true, meter, &mut self).await?;
             self.from = self.to;
             self.passes += 1;
         }
@@ -219,6 +231,7 @@ impl Survey {
             false
         });
         self.ended.retain(|run_id| !is_left(run_id));
+        self.starts.retain(|_, run_id| !is_left(run_id));
         self.outbox.retain(|_, pending| pending.bucket < middle);
         let held: usize = self.held.values().map(|held| held.bytes).sum();
         self.held_bytes = held + self.ended.len() * ENDED_BYTES;
@@ -253,7 +266,23 @@ impl Sink for Survey {
         }
     }
 
-    fn take(&mut self, owner: Owner, offset: i64, write: Write) {
+    fn folded(&mut self, owner: Owner, record: &Record, transition: &Transition) {
+        let (Owner::Run(run_id), Some(change)) = (owner, &transition.run) else { return };
+        if change.before.is_none() {
+            self.starts.insert(change.after.started_offset, run_id);
+            self.held_bytes += RUN_BYTES;
+            self.held.insert(run_id, Held { slots: BTreeMap::new(), bytes: RUN_BYTES });
+        }
+        if change.after.status.is_finished() {
+            self.ending.push(run_id);
+        } else if let Some(held) = self.held.get_mut(&run_id) {
+            let bytes = RECORD_BYTES + record.value.len();
+            held.bytes += bytes;
+            self.held_bytes += bytes;
+        }
+    }
+
+    fn take(&mut self, _owner: Option<Owner>, offset: i64, write: Write) {
         let is = |number: u16| write.table.number == number;
         if is(partition_control::TABLE.number) || is(open_work::BUCKETS.number) {
             return;
@@ -261,25 +290,30 @@ impl Sink for Survey {
         if is(index_days::TABLE.number) {
             return self.shared.day(write, offset);
         }
-        if is(outbox::TABLE.number) {
-            return self.outbox(self.bucket(owner), offset, &write);
-        }
-        let Some(columns) = write.columns.as_deref() else {
-            if let (Owner::Run(run_id), Some(bucket)) = (owner, self.bucket(owner)) {
-                self.row(bucket, run_id, offset, &write);
+        let owner = match (&write.columns, owner::started_offset(write.table, &write.key)) {
+            // What is deleted says of its run when it began, or which one it is.
+            (None, Some(started)) => self.starts.get(&started).copied().map(Owner::Run),
+            (columns, _) => {
+                let columns = columns.as_deref().unwrap_or_default();
+                owner::in_partition(write.table, &write.key, columns, self.partitions)
             }
-            return;
         };
-        let is_rejection = is(rejections::BY_DAY.number) || is(rejections::BY_SUBJECT.number);
-        if !is_rejection && !is(run_history::TABLE.number) {
-            if let (Owner::Run(run_id), Some(bucket)) = (owner, self.bucket(owner)) {
-                self.row(bucket, run_id, offset, &write);
-            }
-            return;
+        let bucket = owner.and_then(|owner| self.bucket(owner));
+        if is(outbox::TABLE.number) {
+            return self.outbox(bucket, offset, &write);
         }
+        let (Some(owner), Some(bucket)) = (owner, bucket) else { return };
+        let is_rejection = is(rejections::BY_DAY.number) || is(rejections::BY_SUBJECT.number);
+        let columns = match write.columns.as_deref() {
+            Some(columns) if is_rejection || is(run_history::TABLE.number) => columns,
+            _ => {
+                if let Owner::Run(run_id) = owner {
+                    self.row(bucket, run_id, offset, &write);
+                }
+                return;
+            }
+        };
         // Written once and never again.
-        let owned = owner::of_row(write.table, &write.key, columns, self.partitions);
-        let Some(bucket) = owned.and_then(|(_, owner)| self.bucket(owner)) else { return };
         if offset >= self.ground.until {
             return;
         }
@@ -295,21 +329,19 @@ impl Sink for Survey {
         }
     }
 
-    fn folded(&mut self, owner: Owner, record: &Record, transition: &Transition, fold: &mut Fold) {
-        let Owner::Run(run_id) = owner else { return };
-        let is_ended = transition.run.as_ref().is_some_and(|change| change.after.status.is_finished());
-        if is_ended {
+    fn taken(&mut self, fold: &mut Fold) {
+        for run_id in std::mem::take(&mut self.ending) {
+            if let Some(run) = fold.run(run_id) {
+                self.starts.remove(&run.header.started_offset);
+            }
             fold.forget(run_id);
             let bytes = self.held.remove(&run_id).map_or(0, |held| held.bytes);
-            self.held_bytes = self.held_bytes.saturating_sub(bytes) + ENDED_BYTES;
-            self.ended.insert(run_id);
-        } else if let Some(held) = self.held.get_mut(&run_id) {
-            let first = if held.bytes == 0 { RUN_BYTES } else { 0 };
-            let bytes = first + RECORD_BYTES + record.value.len();
-            held.bytes += bytes;
-            self.held_bytes += bytes;
+            self.held_bytes = self.held_bytes.saturating_sub(bytes);
+            if self.ended.insert(run_id) {
+                self.held_bytes += ENDED_BYTES;
+            }
         }
-        if self.held_bytes > self.held_bytes_max && record.offset < self.ground.until {
+        if self.held_bytes > self.held_bytes_max && fold.control().next_offset <= self.ground.until {
             self.postpone(fold);
         }
     }

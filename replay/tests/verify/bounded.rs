@@ -44,15 +44,32 @@ async fn little_memory_and_many_threads_find_what_much_memory_and_one_thread_fin
         let views = history.views_in(store as SharedStore);
         let differences_max = 1_000;
         let expected = said(verify(&views, differences_max).await.unwrap());
-        for (held_bytes_max, threads) in [(0, 1), (8_000, 1), (0, 3), (1 << 30, 3)] {
-            let options =
-                VerifyOptions { differences_max, held_bytes_max, threads, ..VerifyOptions::default() };
+        for (held_bytes_max, threads, records_at_once) in [
+            (0, 1, 1),
+            (8_000, 1, 1),
+            (0, 3, 5),
+            (8_000, 1, 1_000),
+            (1 << 30, 3, 1),
+            (1 << 30, 1, 3),
+            (1 << 30, 1, 1_000),
+        ] {
+            let options = VerifyOptions {
+                differences_max,
+                held_bytes_max,
+                threads,
+                records_at_once,
+                ..VerifyOptions::default()
+            };
             let report = verify_with(&views, &options).await.unwrap();
             passes = passes.max(report.passes);
             let not_compared = report.not_compared;
             // With nothing that may be held every bucket is a round of its own, and rounds are limited.
             if not_compared == 0 {
-                assert_eq!(said(report), expected, "{held_bytes_max} bytes, {threads} threads");
+                assert_eq!(
+                    said(report),
+                    expected,
+                    "{held_bytes_max} bytes, {threads} threads, {records_at_once} records at once"
+                );
             }
         }
     }

@@ -97,6 +97,7 @@ pub(super) async fn rebuild(arguments: RebuildArguments) -> Result<(), Failure> 
             chunk_records: arguments.chunk_records as usize,
             ..RebuildOptions::default()
         },
+        verify: arguments.verify,
     };
     let report = tokio::select! {
         done = rebuild::run(&bench) => done.map_err(failed)?,
