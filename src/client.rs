@@ -19,6 +19,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(6 * 60);
 /// No limit: of what is told line by line, every line says that the server is alive.
 const FOLLOW_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// Longest line of an answer.
+const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// A server.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -136,8 +139,9 @@ impl Client {
         path: &str,
         body: String,
         idempotency_key: &str,
-    ) -> Result<Response, Failure> {
-        self.send(self.post_request(path, &[], "application/x-ndjson", body, idempotency_key)).await
+    ) -> Result<Lines<'_>, Failure> {
+        let request = self.post_request(path, &[], "application/x-ndjson", body, idempotency_key);
+        Ok(Lines { client: self, response: self.send(request).await?, rest: Vec::new(), searched: 0 })
     }
 
     /// As [`Self::post_lines`], for an answer that takes as long as it takes; the request is one JSON object.
@@ -146,9 +150,10 @@ impl Client {
         path: &str,
         body: String,
         idempotency_key: &str,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Lines<'_>, Failure> {
         let request = self.post_request(path, &[], "application/json", body, idempotency_key);
-        self.send(request.timeout(FOLLOW_TIMEOUT)).await
+        let response = self.send(request.timeout(FOLLOW_TIMEOUT)).await?;
+        Ok(Lines { client: self, response, rest: Vec::new(), searched: 0 })
     }
 
     fn post_request(
@@ -194,6 +199,36 @@ impl Client {
         Failure::Unreachable(format!(
             "{server} does not answer ({reason}); start a node with `tidewheel dev` or name another with --server"
         ))
+    }
+}
+
+/// The lines of an answer, read while it arrives.
+pub struct Lines<'a> {
+    client: &'a Client,
+    response: Response,
+    rest: Vec<u8>,
+    /// Bytes of `rest` that hold no end of a line.
+    searched: usize,
+}
+
+impl Lines<'_> {
+    /// The next line without its end; `None` after the last one. What follows the last end of a line is no line.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        loop {
+            if let Some(end) = self.rest[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let mut line: Vec<u8> = self.rest.drain(..=self.searched + end).collect();
+                line.pop();
+                self.searched = 0;
+                return Ok(Some(line));
+            }
+            self.searched = self.rest.len();
+            if self.searched > LINE_BYTES_MAX {
+                return Err(Failure::Failed("the server's answer has a line without an end".to_owned()));
+            }
+            let part = self.response.chunk().await.map_err(|error| self.client.unreachable(&error))?;
+            let Some(part) = part else { return Ok(None) };
+            self.rest.extend_from_slice(&part);
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRef;
+use axum::extract::{FromRef, FromRequestParts};
 use futures::future::BoxFuture;
+use http::request::Parts;
 use tidewheel_api::{Code, Idempotency, Namespaces, Principal, Problem, Traceparent};
 use tidewheel_engine::Verdict;
 use tidewheel_engine::config::{ConfigEntity, ConfigSnapshot};
@@ -93,6 +94,17 @@ pub struct Asker {
     pub idempotency: Idempotency,
     /// The trace that the request belongs to.
     pub traceparent: Traceparent,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Ok(principal) = Principal::from_request_parts(parts, state).await;
+        let idempotency = Idempotency::from_request_parts(parts, state).await?;
+        let Ok(traceparent) = Traceparent::from_request_parts(parts, state).await;
+        Ok(Self { principal, idempotency, traceparent })
+    }
 }
 
 /// A change that counts.

@@ -11,7 +11,7 @@ mod verify;
 
 use std::sync::Arc;
 
-use tidewheel_api::{Idempotency, Principal, Problem, Traceparent};
+use tidewheel_api::Problem;
 use tidewheel_engine::config::views::ViewsState;
 use tidewheel_ingest::Administration;
 use tidewheel_ingest::administration::{Accepted, Asker};
@@ -61,13 +61,6 @@ pub fn router(replaying: Replaying) -> OpenApiRouter {
         .with_state(replaying)
 }
 
-/// Who asks.
-struct Request {
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
-}
-
 impl Replaying {
     /// The views of this datacenter, as far as the configuration was read.
     async fn views(&self) -> Result<Arc<ViewsState>, Problem> {
@@ -76,10 +69,8 @@ impl Replaying {
     }
 
     /// Appends a change of the views and waits for the fold's verdict.
-    async fn change(&self, request: Request, verb: &str, event: ConfigEvent) -> Result<Accepted, Problem> {
-        let Request { principal, idempotency, traceparent } = request;
+    async fn change(&self, asker: Asker, verb: &str, event: ConfigEvent) -> Result<Accepted, Problem> {
         let entity = Entity::Views(self.administration.datacenter().clone());
-        let asker = Asker { principal, idempotency, traceparent };
         self.administration.change(asker, verb, entity, event).await
     }
 }

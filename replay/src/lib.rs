@@ -2,11 +2,13 @@
 
 pub mod http;
 pub mod inspect;
+pub mod lag;
 pub mod mend;
 pub mod pace;
 pub mod rebuild;
 pub mod share;
 pub mod step;
+mod thread;
 pub mod verified;
 pub mod verify;
 

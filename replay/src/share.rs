@@ -2,6 +2,7 @@
 //! follows it. It works beside what is live and holds nothing of it up.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,6 +26,8 @@ const FOLLOWED_MAX: usize = 1_024;
 /// How long a share rests after a failure that may pass, at first and at most.
 const REST: Duration = Duration::from_millis(200);
 const REST_MAX: Duration = Duration::from_secs(10);
+/// How long it rests after a failure that waiting does not mend.
+const REST_FOR_GOOD: Duration = Duration::from_secs(30);
 
 /// Where the shares of a process stand, by generation and partition.
 pub type Standings = Arc<Mutex<BTreeMap<(u32, u32), Standing>>>;
@@ -159,40 +162,45 @@ pub struct Share {
 }
 
 impl Share {
-    /// Fills and follows until `stop`; a log or store that is away is waited for.
-    ///
-    /// # Errors
-    /// What no waiting mends; see [`ShareError`].
-    pub async fn run(self, stop: CancellationToken) -> Result<(), ShareError> {
+    /// Fills and follows until `stop`. A log or store that is away is waited for; what waiting has not mended is reported
+    /// and tried again after a longer rest, for it may be mended elsewhere: an archive configured, rows written by
+    /// another process.
+    pub async fn run(self, stop: CancellationToken) {
         let mut rest = REST;
         loop {
             let before = self.standing.next_offset();
             let ended = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 ended = self.work() => ended,
             };
-            let Err(error) = ended else { return Ok(()) };
+            let error = match ended {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
             *self.standing.0.failure.lock() = Some(error.to_string());
-            if !error.is_transient() {
-                return Err(error);
-            }
             if self.standing.next_offset() > before {
                 rest = REST;
             }
-            tracing::warn!(
-                partition = self.partition, generation = self.views.generation.0, %error,
-                rest_ms = rest.as_millis() as u64, "the views cannot be filled for now, trying again"
-            );
+            let (partition, generation) = (self.partition, self.views.generation.0);
+            if error.is_transient() {
+                let rest_ms = rest.as_millis() as u64;
+                tracing::warn!(
+                    partition, generation, rest_ms, %error, "the views cannot be filled for now, trying again"
+                );
+            } else {
+                rest = REST_FOR_GOOD;
+                tracing::error!(partition, generation, %error, "a generation of the views cannot be filled");
+            }
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 () = tokio::time::sleep(rest) => {}
             }
             rest = (rest * 2).min(REST_MAX);
         }
     }
 
-    async fn work(&self) -> Result<(), ShareError> {
+    async fn work(&self) -> Result<Infallible, ShareError> {
         let mut rebuilding =
             Rebuilding::open(self.views.clone(), self.partition, self.options, self.atomic).await?;
         self.standing.moved(&rebuilding);
@@ -222,7 +230,7 @@ impl Share {
         }
     }
 
-    async fn follow(&self, mut rebuilding: Rebuilding) -> Result<(), ShareError> {
+    async fn follow(&self, mut rebuilding: Rebuilding) -> Result<Infallible, ShareError> {
         self.projector.begin(self.partition, true).await?;
         let mut tail = self.views.log.tail(rebuilding.place(), rebuilding.next_offset()).await?;
         self.standing.0.follows.store(true, Ordering::Relaxed);

@@ -27,7 +27,7 @@ impl Verified {
     pub fn note(&self, generation: Generation, report: &Report) {
         let mut known = self.0.lock();
         if report.is_clean() {
-            let compared_rows = report.rows_by_table.values().sum();
+            let compared_rows = report.compared_rows();
             known.insert(generation.0, Clean { compared_rows, at: Instant::now() });
         } else {
             known.remove(&generation.0);

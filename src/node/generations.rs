@@ -126,22 +126,11 @@ impl Keeper {
             verifying: None,
             snapshots: self.configuration.snapshots(),
         };
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                () = self.look(&mut kept) => {}
-            }
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                changed = kept.snapshots.changed() => {
-                    if changed.is_err() {
-                        tokio::time::sleep(LOOKED_EVERY).await;
-                    }
-                }
-                () = tokio::time::sleep(LOOKED_EVERY) => {}
-            }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.look_always(&mut kept) => {}
+            () = self.observe_always() => {}
         }
         for working in kept.shares.values() {
             working.stop.cancel();
@@ -168,10 +157,23 @@ impl Keeper {
             .collect()
     }
 
+    async fn look_always(&self, kept: &mut Kept) {
+        loop {
+            self.look(kept).await;
+            tokio::select! {
+                changed = kept.snapshots.changed() => {
+                    if changed.is_err() {
+                        tokio::time::sleep(LOOKED_EVERY).await;
+                    }
+                }
+                () = tokio::time::sleep(LOOKED_EVERY) => {}
+            }
+        }
+    }
+
     async fn look(&self, kept: &mut Kept) {
         let views = kept.snapshots.borrow_and_update().views(&self.materials.datacenter);
         self.add_new(&views, kept).await;
-        self.observe().await;
         self.activate(views.active);
         self.set_speeds(&views, kept);
         self.work(&views, kept).await;
@@ -200,17 +202,21 @@ impl Keeper {
         }
     }
 
-    /// Looks how far other processes have written what this one does not write.
-    async fn observe(&self) {
+    /// Looks how far other processes have written what this one does not write. Reads wait for it, so it waits for
+    /// nothing else.
+    async fn observe_always(&self) {
         if !self.materials.is_cluster {
-            return;
+            return std::future::pending().await;
         }
-        for projector in self.generations.all() {
-            let looks = (0..self.materials.partitions).map(|partition| projector.observe(partition));
-            let failed = futures::future::join_all(looks).await.into_iter().find_map(Result::err);
-            if let Some(error) = failed {
-                tracing::debug!(%error, "it cannot be told how far the views are");
+        loop {
+            for projector in self.generations.all() {
+                let looks = (0..self.materials.partitions).map(|partition| projector.observe(partition));
+                let failed = futures::future::join_all(looks).await.into_iter().find_map(Result::err);
+                if let Some(error) = failed {
+                    tracing::debug!(%error, "it cannot be told how far the views are");
+                }
             }
+            tokio::time::sleep(LOOKED_EVERY).await;
         }
     }
 
@@ -308,9 +314,11 @@ impl Keeper {
     }
 
     async fn end(&self, place: (u32, u32), kept: &mut Kept) {
-        let Some(working) = kept.shares.remove(&place) else { return };
+        let Some(working) = kept.shares.get_mut(&place) else { return };
         working.stop.cancel();
-        let _ = working.task.await;
+        // A share reports its failure itself.
+        let _ = (&mut working.task).await;
+        kept.shares.remove(&place);
         let (generation, partition) = place;
         let Some(projector) = self.generations.get(Generation(generation)) else { return };
         // Its owner writes it now, or another process does.
@@ -361,14 +369,7 @@ impl Keeper {
 
 fn begin(share: Share) -> Working {
     let (stop, standing) = (CancellationToken::new(), share.standing.clone());
-    let (stopped, generation, partition) = (stop.clone(), share.views.generation.0, share.partition);
-    let task = tokio::spawn(async move {
-        if let Err(error) = share.run(stopped).await {
-            tracing::error!(generation, partition, %error, "a generation of the views cannot be filled");
-            // Whoever keeps it begins it again; not at once, for waiting has not helped.
-            tokio::time::sleep(STALLED_AFTER).await;
-        }
-    });
+    let task = tokio::spawn(share.run(stop.clone()));
     Working { stop, task, standing, reported: false }
 }
 

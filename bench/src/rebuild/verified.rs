@@ -40,7 +40,7 @@ pub(super) async fn measure(views: &Views) -> Result<VerifiedReport, VerifyError
     let (records, cpu_s) = (report.records as f64, cpu_us as f64 / 1e6);
     Ok(VerifiedReport {
         records: report.records,
-        rows: report.rows_by_table.values().sum(),
+        rows: report.compared_rows(),
         differences: report.difference_count,
         passes: report.passes,
         duration_s,

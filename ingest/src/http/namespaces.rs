@@ -6,9 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tidewheel_api::{
-    AtLeast, Idempotency, Identity, JsonBody, Namespace, Principal, Problem, Query, Time, Traceparent, json,
-};
+use tidewheel_api::{AtLeast, Identity, JsonBody, Namespace, Problem, Query, Time, json};
 use tidewheel_engine::config::{ConfigEntity, ConfigSnapshot, NamespaceState};
 use tidewheel_schemas::event::NamespaceCreated;
 use tidewheel_schemas::{Entity, Name, Position};
@@ -125,9 +123,7 @@ fn answer(namespace: &NamespaceState, position: Option<Position>) -> NamespaceAn
 )]
 pub async fn create_namespace(
     State(administration): State<Administration>,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+    asker: Asker,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let asked: CreateNamespace<'_> = body.parse()?;
@@ -141,7 +137,6 @@ pub async fn create_namespace(
     administration.check_home(&home)?;
     let entity = Entity::Namespace(namespace);
     let pending = entity.to_string();
-    let asker = Asker { principal, idempotency, traceparent };
     let Accepted { position, judged } =
         administration.change(asker, "create", entity, NamespaceCreated { home }.into()).await?;
     Ok(match judged {

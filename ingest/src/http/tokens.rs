@@ -11,8 +11,7 @@ use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use tidewheel_api::token::Secret;
 use tidewheel_api::{
-    AtLeast, Code, Cursor, Idempotency, Identity, JsonBody, Path, Principal, Problem, Query, Role, Time,
-    Traceparent, json, page_items,
+    AtLeast, Code, Cursor, Identity, JsonBody, Path, Problem, Query, Role, Time, json, page_items,
 };
 use tidewheel_engine::config::{ConfigEntity, ConfigSnapshot, TokenState};
 use tidewheel_schemas::event::{TokenCreated, TokenRevoked, TokenRotated};
@@ -243,9 +242,7 @@ impl Administration {
 pub async fn create_token(
     State(administration): State<Administration>,
     identity: Identity,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+    asker: Asker,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let asked: CreateToken = body.parse()?;
@@ -255,7 +252,6 @@ pub async fn create_token(
     }
     let roles = asked.roles.iter().map(|role| name(role.as_str(), "roles")).collect::<Result<Vec<_>, _>>()?;
     let namespaces = administration.scope(asked.namespaces, &identity)?;
-    let asker = Asker { principal, idempotency, traceparent };
     let token_id = administration.token_id(&asker);
     let secret = Secret::new(token_id, administration.random_secret());
     let event = TokenCreated {
@@ -354,9 +350,7 @@ pub async fn rotate_token(
     State(administration): State<Administration>,
     Path(TokenPath { token_id }): Path<TokenPath>,
     identity: Identity,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+    asker: Asker,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let asked: RotateToken = body.parse()?;
@@ -369,7 +363,6 @@ pub async fn rotate_token(
     let overlap_us = i64::from(overlap_s) * 1_000_000;
     let previous_until_us = administration.configuration.now_us().saturating_add(overlap_us);
     let event: ConfigEvent = TokenRotated { hash: secret.hash(), previous_until_us, expected_version }.into();
-    let asker = Asker { principal, idempotency, traceparent };
     let accepted = administration.change(asker, "rotate", Entity::Token(token_id), event).await?;
     Ok(changed(accepted, token_id, StatusCode::OK, Some(&secret)))
 }
@@ -396,9 +389,7 @@ pub async fn revoke_token(
     State(administration): State<Administration>,
     Path(TokenPath { token_id }): Path<TokenPath>,
     identity: Identity,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+    asker: Asker,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let asked: RevokeToken = body.parse()?;
@@ -406,7 +397,6 @@ pub async fn revoke_token(
     over(reason.len(), FAILURE_MESSAGE_BYTES_MAX, "reason", "bytes")?;
     let snapshot = administration.read(None).await?;
     find(&snapshot, token_id, &identity)?;
-    let asker = Asker { principal, idempotency, traceparent };
     let event: ConfigEvent = TokenRevoked { reason }.into();
     let accepted = administration.change(asker, "revoke", Entity::Token(token_id), event).await?;
     Ok(changed(accepted, token_id, StatusCode::OK, None))

@@ -6,11 +6,12 @@ use tidewheel_api::{Problem, Time, json};
 use tidewheel_engine::config::ConfigEntity;
 use tidewheel_engine::config::views::{ReplayKind, ReplayState, ViewsState};
 use tidewheel_ingest::administration::Accepted;
-use tidewheel_schemas::{Entity, Position, RunId, TopicPartition};
+use tidewheel_schemas::{Entity, Position, RunId};
 use tidewheel_store::Generation;
 use utoipa::ToSchema;
 
 use super::Replaying;
+use crate::lag::{ends, lags};
 
 /// The views of a datacenter: generations and replays.
 #[derive(Debug, Serialize, ToSchema)]
@@ -125,12 +126,7 @@ impl Replaying {
         let ends = self.ends().await;
         let generations = views.generations.iter().map(|(generation, state)| {
             let applied = self.applied(*generation);
-            let lag = ends.as_ref().map(|ends| {
-                ends.iter()
-                    .zip(&applied)
-                    .map(|(end, applied)| (end - 1 - applied).max(0).unsigned_abs())
-                    .sum()
-            });
+            let lag = ends.as_ref().map(|ends| lags(ends, applied.iter().copied()).sum());
             GenerationAnswer {
                 generation: *generation,
                 filled_by: state.filled_by,
@@ -172,10 +168,7 @@ impl Replaying {
 
     /// Where the log ends now, by partition; `None` if that cannot be told.
     pub(super) async fn ends(&self) -> Option<Vec<i64>> {
-        let places = (0..self.partitions).map(|partition| TopicPartition::new(self.topic.clone(), partition));
-        let places: Vec<_> = places.collect();
-        let bounds = futures::future::join_all(places.iter().map(|place| self.log.bounds(place))).await;
-        bounds.into_iter().map(|bounds| bounds.ok().map(|bounds| bounds.end)).collect()
+        ends(&self.log, &self.topic, self.partitions).await.ok()
     }
 
     /// How far a generation is, by partition.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use tidewheel_api::{Code, Idempotency, Namespaces, Principal, Problem, Traceparent};
 use tidewheel_engine::Rejection;
+use tidewheel_ingest::administration::Asker;
 use tidewheel_schemas::event::ViewsMended;
 use tidewheel_store::Generation;
 use tokio::sync::Semaphore;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Replaying, Request, inspect, verify};
+use super::{Replaying, inspect, verify};
 use crate::verify::{Held, Views, held};
 
 /// The state of the routes. Cloning is cheap.
@@ -103,8 +104,8 @@ impl Examine {
             generation: i32::try_from(generation.0).map_err(too_many)?,
             number: i32::try_from(number).map_err(too_many)?,
         };
-        let request = Request { principal, idempotency: Idempotency(None), traceparent: Traceparent(None) };
-        let accepted = self.0.replaying.change(request, "mend", mended.into()).await?;
+        let asker = Asker { principal, idempotency: Idempotency(None), traceparent: Traceparent(None) };
+        let accepted = self.0.replaying.change(asker, "mend", mended.into()).await?;
         if accepted.judged.is_none() {
             let detail = "the mend was noted, but not judged in time; nothing was mended";
             return Err(Problem::new(Code::ConfigUnavailable, detail).retry_after_ms(1_000));

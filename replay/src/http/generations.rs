@@ -1,17 +1,19 @@
 //! `/v1/generations`: which generation of the views is read, and which go.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
-use tidewheel_api::{Code, Idempotency, JsonBody, Principal, Problem, Traceparent};
+use tidewheel_api::{Code, JsonBody, Path, Problem};
 use tidewheel_engine::config::views::ViewsState;
+use tidewheel_ingest::administration::Asker;
 use tidewheel_schemas::event::{GenerationActivated, GenerationDropped};
 use tidewheel_store::Generation;
 use utoipa::ToSchema;
 
+use super::Replaying;
 use super::replays::number;
-use super::{Replaying, Request};
+use crate::lag::lag;
 
 /// How a generation is made the active one.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -35,19 +37,8 @@ impl Replaying {
             let detail = "the log does not say where it ends; try again";
             return Err(Problem::new(Code::LogUnavailable, detail).retry_after_ms(1_000));
         };
-        let mut sum = 0;
-        for ((partition, end), applied) in (0_u32..).zip(ends).zip(self.applied(generation)) {
-            let lag = (end - 1 - applied).max(0).unsigned_abs();
-            if lag > self.lag_max {
-                let limit = self.lag_max;
-                return Err(behind(format!(
-                    "generation {generation} is {lag} records behind the log in partition {partition}, the limit is \
-                     {limit}; wait until it is there"
-                )));
-            }
-            sum += lag;
-        }
-        Ok(sum)
+        lag(&ends, self.applied(generation), self.lag_max)
+            .map_err(|far| behind(format!("generation {generation}: {far}; wait until it is there")))
     }
 }
 
@@ -71,9 +62,7 @@ impl Replaying {
 pub async fn activate_generation(
     State(replaying): State<Replaying>,
     Path(generation): Path<String>,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+    asker: Asker,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let ActivateGeneration { unverified } = body.parse()?;
@@ -101,8 +90,7 @@ pub async fn activate_generation(
         lag: i64::try_from(lag).unwrap_or(i64::MAX),
         compared_rows: i64::try_from(compared_rows.unwrap_or(0)).unwrap_or(i64::MAX),
     };
-    let request = Request { principal, idempotency, traceparent };
-    let accepted = replaying.change(request, &format!("activate/{generation}"), event.into()).await?;
+    let accepted = replaying.change(asker, &format!("activate/{generation}"), event.into()).await?;
     replaying.changed(accepted, StatusCode::OK).await
 }
 
@@ -122,12 +110,9 @@ pub async fn activate_generation(
 pub async fn drop_generation(
     State(replaying): State<Replaying>,
     Path(generation): Path<String>,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+    asker: Asker,
 ) -> Result<Response, Problem> {
     let event = GenerationDropped { generation: number(&generation)? };
-    let request = Request { principal, idempotency, traceparent };
-    let accepted = replaying.change(request, &format!("drop/{generation}"), event.into()).await?;
+    let accepted = replaying.change(asker, &format!("drop/{generation}"), event.into()).await?;
     replaying.changed(accepted, StatusCode::OK).await
 }

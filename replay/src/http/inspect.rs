@@ -17,6 +17,7 @@ use crate::inspect::state::RunState;
 use crate::inspect::{AsOf, Change, LookError, Looking, Past, Wanted, changes, list};
 use crate::step::Recorded;
 use crate::step::recording::{Page, page};
+use crate::thread;
 use crate::verify::Stop;
 
 /// Entries of a history that are shown unless the request says otherwise.
@@ -199,14 +200,13 @@ impl Examine {
         let failed = |error: std::io::Error| {
             Problem::new(Code::Internal, format!("no thread can be started: {error}")).retry_after_ms(1_000)
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (sender, looked) = oneshot::channel();
-        let run = move || {
+        let run = async move {
             // Whoever went away needs no answer.
-            let _ = sender.send(runtime.block_on(work));
+            let _ = sender.send(work.await);
             drop(permit);
         };
-        std::thread::Builder::new().name("look".to_owned()).spawn(run).map_err(failed)?;
+        thread::spawn("look", run).map_err(failed)?;
         let ended = |_| Problem::new(Code::Internal, "the look ended without an answer");
         tokio::select! {
             looked = looked => looked.map_err(ended)?,

@@ -1,16 +1,17 @@
 //! `/v1/replays`: start, list, pause, resume, slow and cancel them.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
-use tidewheel_api::{Code, Idempotency, JsonBody, Principal, Problem, Traceparent, json};
+use tidewheel_api::{Code, JsonBody, Path, Problem, json};
+use tidewheel_ingest::administration::Asker;
 use tidewheel_schemas::ConfigEvent;
 use tidewheel_schemas::event::{ReplayCancelled, ReplayPaused, ReplayRateChanged, ReplayResumed};
 use utoipa::ToSchema;
 
+use super::Replaying;
 use super::plan::WantedReplay;
-use super::{Replaying, Request};
 
 /// Longest reason of a cancel, bytes.
 const REASON_BYTES_MAX: usize = 1_024;
@@ -61,24 +62,21 @@ pub async fn list_replays(State(replaying): State<Replaying>) -> Result<Response
 )]
 pub async fn start_replay(
     State(replaying): State<Replaying>,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+    asker: Asker,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let planned = replaying.plan(&body.parse::<WantedReplay>()?).await?;
-    let request = Request { principal, idempotency, traceparent };
-    let accepted = replaying.change(request, "start", planned.started.into()).await?;
+    let accepted = replaying.change(asker, "start", planned.started.into()).await?;
     replaying.changed(accepted, StatusCode::CREATED).await
 }
 
 async fn steer(
     replaying: &Replaying,
-    request: Request,
+    asker: Asker,
     verb: &str,
     event: ConfigEvent,
 ) -> Result<Response, Problem> {
-    let accepted = replaying.change(request, verb, event).await?;
+    let accepted = replaying.change(asker, verb, event).await?;
     replaying.changed(accepted, StatusCode::OK).await
 }
 
@@ -98,13 +96,10 @@ async fn steer(
 pub async fn pause_replay(
     State(replaying): State<Replaying>,
     Path(replay): Path<String>,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+    asker: Asker,
 ) -> Result<Response, Problem> {
-    let request = Request { principal, idempotency, traceparent };
     let event = ReplayPaused { replay: number(&replay)? };
-    steer(&replaying, request, &format!("pause/{replay}"), event.into()).await
+    steer(&replaying, asker, &format!("pause/{replay}"), event.into()).await
 }
 
 /// Resume a paused replay.
@@ -123,13 +118,10 @@ pub async fn pause_replay(
 pub async fn resume_replay(
     State(replaying): State<Replaying>,
     Path(replay): Path<String>,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+    asker: Asker,
 ) -> Result<Response, Problem> {
-    let request = Request { principal, idempotency, traceparent };
     let event = ReplayResumed { replay: number(&replay)? };
-    steer(&replaying, request, &format!("resume/{replay}"), event.into()).await
+    steer(&replaying, asker, &format!("resume/{replay}"), event.into()).await
 }
 
 /// How fast a replay may go from now on.
@@ -158,9 +150,7 @@ pub struct ChangeRate {
 pub async fn change_rate(
     State(replaying): State<Replaying>,
     Path(replay): Path<String>,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+    asker: Asker,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let ChangeRate { records_per_second } = body.parse()?;
@@ -169,9 +159,8 @@ pub async fn change_rate(
         return Err(Problem::new(Code::InvalidField, detail).field("records_per_second"));
     }
     let records_per_second = records_per_second.map(|rate| i64::try_from(rate).unwrap_or(i64::MAX));
-    let request = Request { principal, idempotency, traceparent };
     let event = ReplayRateChanged { replay: number(&replay)?, records_per_second };
-    steer(&replaying, request, &format!("rate/{replay}"), event.into()).await
+    steer(&replaying, asker, &format!("rate/{replay}"), event.into()).await
 }
 
 /// Why a replay is cancelled.
@@ -200,9 +189,7 @@ pub struct CancelReplay {
 pub async fn cancel_replay(
     State(replaying): State<Replaying>,
     Path(replay): Path<String>,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+    asker: Asker,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let CancelReplay { reason } = body.parse()?;
@@ -210,7 +197,6 @@ pub async fn cancel_replay(
         let detail = format!("the reason has {} bytes, the limit is {REASON_BYTES_MAX}", reason.len());
         return Err(Problem::new(Code::InvalidField, detail).field("reason"));
     }
-    let request = Request { principal, idempotency, traceparent };
     let event = ReplayCancelled { replay: number(&replay)?, reason };
-    steer(&replaying, request, &format!("cancel/{replay}"), event.into()).await
+    steer(&replaying, asker, &format!("cancel/{replay}"), event.into()).await
 }

@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 
 use super::Examine;
+use crate::thread;
 use crate::verified::Verified;
 use crate::verify::{Report, Runs, Stop, VerifyError, VerifyOptions, Views, verify_with};
 
@@ -204,7 +205,6 @@ impl Work {
         let failed = |error: std::io::Error| {
             Problem::new(Code::Internal, format!("no thread can be started: {error}")).retry_after_ms(1_000)
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let Self { views, options, mend, sender, permit, verified: noted } = self;
         let run = async move {
             let (generation, is_whole) = (views.generation, options.is_whole());
@@ -222,11 +222,7 @@ impl Work {
             let _ = sender.send(last).await;
             drop(ended);
         };
-        std::thread::Builder::new()
-            .name("verify".to_owned())
-            .spawn(move || runtime.block_on(run))
-            .map_err(failed)?;
-        Ok(())
+        thread::spawn("verify", run).map_err(failed)
     }
 }
 

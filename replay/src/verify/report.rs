@@ -35,6 +35,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Rows that were compared, over all tables.
+    pub fn compared_rows(&self) -> u64 {
+        self.rows_by_table.values().sum()
+    }
+
     /// Whether every row within the scope is what the log says, or was made so.
     pub fn is_clean(&self) -> bool {
         let remaining = self.mended.as_ref().map_or(self.difference_count, |mended| mended.remaining);

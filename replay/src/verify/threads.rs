@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::VerifyError;
+use crate::thread;
 
 /// One thing to do.
 pub(super) type Work<T> = BoxFuture<'static, Result<T, VerifyError>>;
@@ -33,7 +34,6 @@ pub(super) async fn each<T: Send + 'static>(
     for _ in 0..threads.min(count) {
         let (waiting, sender) = (Arc::clone(&waiting), sender.clone());
         let failed = |error: std::io::Error| VerifyError::Thread(error.to_string());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let run = async move {
             loop {
                 let next = waiting.lock().pop_front();
@@ -44,10 +44,7 @@ pub(super) async fn each<T: Send + 'static>(
                 }
             }
         };
-        std::thread::Builder::new()
-            .name("verify".to_owned())
-            .spawn(move || runtime.block_on(run))
-            .map_err(failed)?;
+        thread::spawn("verify", run).map_err(failed)?;
     }
     drop(sender);
     while let Some((place, outcome)) = ended.recv().await {

@@ -5,4 +5,5 @@ mod divergent;
 mod found;
 mod live;
 mod mend;
+mod share;
 mod world;

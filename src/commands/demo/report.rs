@@ -80,7 +80,7 @@ impl Figures {
             retried: 0,
             recovered: 0,
             records: report.records,
-            rows: report.rows_by_table.values().sum(),
+            rows: report.compared_rows(),
             differences: report.difference_count,
             wrong: Vec::new(),
         };

@@ -2,7 +2,6 @@
 
 mod import;
 
-use futures::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::args::{ArchiveCommand, ServerArguments};
@@ -42,16 +41,10 @@ pub async fn run(command: ArchiveCommand) -> Result<(), Failure> {
 /// Has the node do something and hears its report to the end. With `--json` every line is printed as it comes.
 async fn work(server: &ServerArguments, path: &str, body: &Value) -> Result<Vec<Value>, Failure> {
     let client = Client::at(server)?;
-    let mut body = client.follow_lines(path, body.to_string(), &random_key()).await?.bytes_stream();
-    let (mut buffer, mut lines) = (Vec::new(), Vec::new());
-    while let Some(part) = body.next().await {
-        buffer.extend_from_slice(&part.map_err(|error| client.unreachable(&error))?);
-        while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = buffer.drain(..=end).collect();
-            if let Some(said) = heard(server, &line)? {
-                lines.push(said);
-            }
-        }
+    let mut report = client.follow_lines(path, body.to_string(), &random_key()).await?;
+    let mut lines = Vec::new();
+    while let Some(line) = report.next().await? {
+        lines.extend(heard(server, &line)?);
     }
     match lines.last() {
         Some(last) if last["kind"] == "done" => Ok(lines),

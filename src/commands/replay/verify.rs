@@ -11,34 +11,22 @@ use crate::client::{Client, problem_text, random_key};
 use crate::failure::Failure;
 use crate::output::print;
 
-/// Longest line of an answer.
-const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// Compares, and says what was found.
 pub async fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let client = Client::at(&arguments.server)?;
     let shown = Shown::new();
-    let asked = client.follow_lines("/v1/replay/verify", body(arguments), &random_key()).await;
-    let mut response = asked?;
-    let mut rest = Vec::new();
+    let mut lines = client.follow_lines("/v1/replay/verify", body(arguments), &random_key()).await?;
     let mut report = None;
-    while let Some(part) = response.chunk().await.map_err(|error| client.unreachable(&error))? {
-        rest.extend_from_slice(&part);
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            let mut line: Value = serde_json::from_slice(&line)
-                .map_err(|error| Failure::Failed(format!("the server's answer is not JSON: {error}")))?;
-            if let Some(problem) = line.get("problem") {
-                return Err(Failure::Failed(problem_text(problem)));
-            }
-            if let Some(progress) = line.get("progress") {
-                shown.progress(progress);
-            }
-            report = line.get_mut("report").map(Value::take).or(report);
+    while let Some(line) = lines.next().await? {
+        let mut line: Value = serde_json::from_slice(&line)
+            .map_err(|error| Failure::Failed(format!("the server's answer is not JSON: {error}")))?;
+        if let Some(problem) = line.get("problem") {
+            return Err(Failure::Failed(problem_text(problem)));
         }
-        if rest.len() > LINE_BYTES_MAX {
-            return Err(Failure::Failed("the server's answer has a line without an end".to_owned()));
+        if let Some(progress) = line.get("progress") {
+            shown.progress(progress);
         }
+        report = line.get_mut("report").map(Value::take).or(report);
     }
     shown.finish();
     let Some(report) = report else {

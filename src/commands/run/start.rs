@@ -126,17 +126,12 @@ async fn send_all(
         // The server makes each line's key of this and the line's number in its batch.
         let key = format!("{key}/{first}");
         let path = format!("{}:batch", runs_path(&arguments.at));
-        let mut response = client.post_lines(&path, batch.body, &key).await?;
+        let mut answers = client.post_lines(&path, batch.body, &key).await?;
         let mut answered = 0;
-        let mut rest = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(|error| client.unreachable(&error))? {
-            rest.extend_from_slice(&part);
-            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = rest.drain(..=end).collect();
-                let number = batch.numbers.get(answered).copied().unwrap_or(0);
-                answered += 1;
-                take_answer(arguments, number, &line, bar, count)?;
-            }
+        while let Some(line) = answers.next().await? {
+            let number = batch.numbers.get(answered).copied().unwrap_or(0);
+            answered += 1;
+            take_answer(arguments, number, &line, bar, count)?;
         }
         if answered != batch.numbers.len() {
             let missing = batch.numbers.len().saturating_sub(answered);

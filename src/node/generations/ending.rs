@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tidewheel_engine::Verdict;
 use tidewheel_engine::config::views::{ReplayKind, ReplayStatus, ViewsState};
-use tidewheel_replay::verify;
 use tidewheel_replay::{Report, VerifyOptions};
+use tidewheel_replay::{lag, verify};
 use tidewheel_schemas::event::{GenerationActivated, ReplayFinished};
-use tidewheel_schemas::{Author, ConfigEvent, Entity, Envelope, EventId, TopicPartition};
+use tidewheel_schemas::{Author, ConfigEvent, Entity, Envelope, EventId};
 use tidewheel_store::Generation;
 
-use super::{Keeper, Kept};
+use super::{Keeper, Kept, Materials};
 
 /// How long a record of the configuration may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ impl Keeper {
             generation: number(generation),
             replaces: number(views.active),
             lag: i64::try_from(lag).unwrap_or(i64::MAX),
-            compared_rows: i64::try_from(report.rows_by_table.values().sum::<u64>()).unwrap_or(i64::MAX),
+            compared_rows: i64::try_from(report.compared_rows()).unwrap_or(i64::MAX),
         };
         let event_id = EventId::random(self.clock.random_16());
         match self.change(event_id, event.into()).await {
@@ -97,17 +97,10 @@ impl Keeper {
     /// How many records a generation is behind its log; `None` if that is too many in a partition, or cannot be told.
     async fn lag(&self, generation: u32) -> Option<u64> {
         let projector = self.generations.get(Generation(generation))?;
-        let mut sum = 0;
-        for partition in 0..self.materials.partitions {
-            let place = TopicPartition::new(self.materials.topic.clone(), partition);
-            let end = self.materials.log.bounds(&place).await.ok()?.end;
-            let lag = (end - 1 - projector.applied_offset(partition)).max(0).unsigned_abs();
-            if lag > self.lag_max {
-                return None;
-            }
-            sum += lag;
-        }
-        Some(sum)
+        let Materials { log, topic, partitions, .. } = &self.materials;
+        let ends = lag::ends(log, topic, *partitions).await.ok()?;
+        let applied = (0..*partitions).map(|partition| projector.applied_offset(partition));
+        lag::lag(&ends, applied, self.lag_max).ok()
     }
 
     /// Compares a generation with the log, on a thread of its own; `None` if that could not be done.
