@@ -19,17 +19,6 @@ pub enum CloneError {
     /// There is nothing to write to.
     #[error("an ephemeral node keeps nothing: name a data folder instead")]
     Ephemeral,
-    /// Another number of partitions than archived.
-    #[error(
-        "{archived} partitions are archived, {configured} are configured: a clone has as many as its original. Moving \
-         records to a wider log is not built yet (docs/ROADMAP.md); set `partitions = {archived}`"
-    )]
-    Partitions {
-        /// How many are archived.
-        archived: u32,
-        /// How many were asked for.
-        configured: u32,
-    },
     /// Something is there already.
     #[error("{place} holds {what}; nothing was written. Import into an empty one")]
     NotEmpty {
@@ -76,10 +65,7 @@ pub async fn clone_from(
     let runs = TopicFamily::WorkflowEvents.topic(&config.prefix, &config.datacenter);
     let changes = TopicFamily::ConfigChanges.topic(&config.prefix, &config.datacenter);
     let plan = ImportPlan::make(&archive, &runs, &changes, as_of, identity).await?;
-    let archived = plan.topics().get(&runs).copied().unwrap_or(0);
-    if archived != config.partitions {
-        return Err(CloneError::Partitions { archived, configured: config.partitions });
-    }
+    let plan = plan.with_partitions(config.partitions)?;
     let clock = SystemClock::shared();
     if config.is_cluster() {
         return into_cluster(config, &archive, &plan, &clock).await;

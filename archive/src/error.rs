@@ -102,6 +102,29 @@ pub enum ArchiveError {
         /// Why not.
         what: String,
     },
+    /// Another number of partitions than can be made of those that are archived.
+    #[error("{asked} partitions cannot be made of {archived}: {what}")]
+    Width {
+        /// How many were asked for.
+        asked: u32,
+        /// How many are archived.
+        archived: u32,
+        /// What to choose.
+        what: String,
+    },
+    /// A record that has no place in a wider log.
+    #[error(
+        "{partition}: the record at offset {offset} cannot be moved to a wider log: {what}; import it with as many \
+         partitions as are archived"
+    )]
+    Unmoved {
+        /// The archived partition.
+        partition: TopicPartition,
+        /// Where it lies there.
+        offset: i64,
+        /// Why not.
+        what: String,
+    },
     /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -120,7 +143,9 @@ impl ArchiveError {
             | Self::OtherLog { .. }
             | Self::Diverged { .. }
             | Self::AheadOfLog { .. }
-            | Self::Unknown { .. } => false,
+            | Self::Unknown { .. }
+            | Self::Width { .. }
+            | Self::Unmoved { .. } => false,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::cut::{consistent, records};
 use crate::error::ArchiveError;
 use crate::identity::created;
 use crate::location::Archive;
+use crate::wider::{Width, end_replays, widen};
 
 /// Records appended at once, and the bytes of their values.
 const BATCH_RECORDS: usize = 500;
@@ -48,14 +49,17 @@ pub enum CloneIdentity {
 /// What is to be imported.
 #[derive(Debug, Clone)]
 pub struct ImportPlan {
-    parts: Vec<Part>,
+    runs: Vec<Part>,
+    config: Vec<Part>,
     identity: CloneIdentity,
+    width: Option<Width>,
 }
 
+/// A partition of the archive, and where it is cut.
 #[derive(Debug, Clone)]
-struct Part {
-    chain: Chain,
-    until: i64,
+pub(crate) struct Part {
+    pub(crate) chain: Chain,
+    pub(crate) until: i64,
 }
 
 /// A partition that was imported.
@@ -65,14 +69,19 @@ pub struct Imported {
     pub topic: String,
     /// The partition.
     pub partition: u32,
+    /// The partition it was, or was a part of.
+    pub from_partition: u32,
     /// The log it was.
     pub from_log_id: LogId,
     /// The log it is.
     pub log_id: LogId,
     /// Records written.
     pub records: i64,
-    /// Records that the archive holds behind them.
+    /// Records that the archive holds behind them. Of a partition that became several, the first says it.
     pub left_out: i64,
+    /// Records among them that changed nothing, such as those of an owner that was not the owner any more, and that were
+    /// not moved to a wider log. Of a partition that became several, the first says it.
+    pub void: i64,
 }
 
 impl ImportPlan {
@@ -99,8 +108,9 @@ impl ImportPlan {
             AsOf::Time(time_us) => Some(time_us),
             AsOf::Position(position) => Some(recorded_at(archive, &topics, position).await?),
         };
-        let mut parts = Vec::new();
+        let (mut runs, mut config) = (Vec::new(), Vec::new());
         for (is_runs, chains) in [true, false].into_iter().zip(topics) {
+            let parts = if is_runs { &mut runs } else { &mut config };
             let mut cuts = Vec::new();
             for chain in &chains {
                 cuts.push(match (as_of, time_us) {
@@ -120,14 +130,46 @@ impl ImportPlan {
                 parts.push(Part { chain, until });
             }
         }
-        Ok(Self { parts, identity })
+        Ok(Self { runs, config, identity, width: None })
     }
 
-    /// The topics and how many partitions each has.
+    /// With so many partitions of runs, which must be as many as were archived or a whole multiple of them.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Width`] for any other number, and for more of them under the ids of the archived log, which are as
+    /// many as its partitions.
+    pub fn with_partitions(self, asked: u32) -> Result<Self, ArchiveError> {
+        let archived = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
+        if asked == archived {
+            return Ok(Self { width: None, ..self });
+        }
+        match (Width::new(archived, asked), self.identity) {
+            (Some(width), CloneIdentity::Fresh) => Ok(Self { width: Some(width), ..self }),
+            (Some(_), CloneIdentity::Same) => {
+                let what = "the same log cannot have more: import it as another one, without --same-log".to_owned();
+                Err(ArchiveError::Width { asked, archived, what })
+            }
+            (None, _) => {
+                let (twice, thrice) = (archived.saturating_mul(2), archived.saturating_mul(3));
+                let what = format!("choose {archived}, or a whole multiple such as {twice} or {thrice}");
+                Err(ArchiveError::Width { asked, archived, what })
+            }
+        }
+    }
+
+    /// Whether partitions of runs become several.
+    pub const fn is_wider(&self) -> bool {
+        self.width.is_some()
+    }
+
+    /// The topics and how many partitions each will have.
     pub fn topics(&self) -> BTreeMap<Topic, u32> {
         let mut topics = BTreeMap::new();
-        for part in &self.parts {
+        for part in self.runs.iter().chain(&self.config) {
             *topics.entry(part.chain.place.topic.clone()).or_default() += 1;
+        }
+        if let (Some(width), Some(part)) = (self.width, self.runs.first()) {
+            topics.insert(part.chain.place.topic.clone(), width.to());
         }
         topics
     }
@@ -272,8 +314,9 @@ pub async fn import(
         log.create_topic(&topic, partitions).await?;
     }
     let ids: BTreeMap<LogId, LogId> = plan
-        .parts
+        .runs
         .iter()
+        .chain(&plan.config)
         .map(|part| {
             let fresh = match plan.identity {
                 CloneIdentity::Fresh => LogId::random(clock.random_16()),
@@ -282,17 +325,39 @@ pub async fn import(
             (part.chain.log_id, fresh)
         })
         .collect();
-    let mut done = Vec::new();
+    let mut done = match plan.width {
+        Some(width) => widen(log, archive, &plan.runs, width, clock).await?,
+        None => copies(log, archive, &plan.runs, &ids).await?,
+    };
     // The configuration last: a process that begins too early finds no configuration of a clone that is not whole.
-    for part in &plan.parts {
-        copy(log, archive, part, &ids).await?;
+    let mut configured = copies(log, archive, &plan.config, &ids).await?;
+    if let (true, Some(runs)) = (plan.is_wider(), plan.runs.first()) {
+        for (part, imported) in plan.config.iter().zip(&mut configured) {
+            imported.records += end_replays(log, &part.chain.place, &runs.chain.place.topic, clock).await?;
+        }
+    }
+    done.extend(configured);
+    Ok(done)
+}
+
+async fn copies(
+    log: &dyn EventLog,
+    archive: &Archive,
+    parts: &[Part],
+    ids: &BTreeMap<LogId, LogId>,
+) -> Result<Vec<Imported>, ArchiveError> {
+    let mut done = Vec::new();
+    for part in parts {
+        copy(log, archive, part, ids).await?;
         done.push(Imported {
             topic: part.chain.place.topic.to_string(),
             partition: part.chain.place.partition,
+            from_partition: part.chain.place.partition,
             from_log_id: part.chain.log_id,
             log_id: ids.get(&part.chain.log_id).copied().unwrap_or(part.chain.log_id),
             records: part.until,
             left_out: part.chain.to() - part.until,
+            void: 0,
         });
     }
     Ok(done)
@@ -319,21 +384,31 @@ async fn copy(
                 .filter(|record| record.offset < part.until)
                 .map(|record| with_ids(record, ids))
                 .collect();
-            let count = i64::try_from(batch.len()).unwrap_or(i64::MAX);
-            let appended = loop {
-                match log.append(place, batch.clone()).await {
-                    Err(LogError::Overloaded) => tokio::time::sleep(AGAIN).await,
-                    outcome => break outcome?,
-                }
-            };
-            if appended.first() != next || appended.offset(batch.len() - 1) != next + count - 1 {
-                let what = "somebody else writes to it; nothing may while a log is imported".to_owned();
-                return Err(ArchiveError::Unknown { partition: place.clone(), what });
-            }
-            next += count;
+            next = append(log, place, batch, next).await?;
         }
     }
     Ok(())
+}
+
+/// Appends records at `next`, where nobody else writes. Answers where the partition ends then.
+pub(crate) async fn append(
+    log: &dyn EventLog,
+    place: &TopicPartition,
+    batch: Vec<NewRecord>,
+    next: i64,
+) -> Result<i64, ArchiveError> {
+    let (length, end) = (batch.len(), next + i64::try_from(batch.len()).unwrap_or(i64::MAX));
+    let appended = loop {
+        match log.append(place, batch.clone()).await {
+            Err(LogError::Overloaded) => tokio::time::sleep(AGAIN).await,
+            outcome => break outcome?,
+        }
+    };
+    if appended.first() != next || appended.offset(length - 1) != end - 1 {
+        let what = "somebody else writes to it; nothing may while a log is imported".to_owned();
+        return Err(ArchiveError::Unknown { partition: place.clone(), what });
+    }
+    Ok(end)
 }
 
 /// The record of the clone: the same, but for the ids of logs in it.

@@ -16,6 +16,7 @@ mod location;
 mod manifest;
 mod trim;
 mod verify;
+mod wider;
 
 pub use catalog::{Catalog, Chain};
 pub use coverage::{Coverage, Offsets, coverage};

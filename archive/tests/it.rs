@@ -16,3 +16,5 @@ mod joined;
 mod s3;
 #[path = "it/trim.rs"]
 mod trim;
+#[path = "it/wider.rs"]
+mod wider;

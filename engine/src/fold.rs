@@ -172,28 +172,32 @@ impl Fold {
     }
 
     /// Folds the next record as far as it concerns the partition, and leaves its run alone: for whoever folds a part of
-    /// the runs. What is about the partition itself is folded as by [`Fold::apply`].
+    /// the runs. What is about the partition itself is folded as by [`Fold::apply`]. Says what Control says of the record;
+    /// what its run would say is not known.
     ///
     /// # Errors
     /// As [`Fold::apply`].
-    pub fn pass_over(&mut self, record: &Record) -> Result<(), FoldError> {
+    pub fn pass_over(&mut self, record: &Record) -> Result<Verdict, FoldError> {
         let headers = match &record.headers {
             RecordHeaders::Known(headers) => Some(headers),
             RecordHeaders::Foreign(_) => None,
         };
         if let Some(Headers { entity: Entity::Partition(_), .. }) = headers {
-            return self.apply(record).map(|_| ());
+            return self.apply(record).map(|transition| transition.verdict);
         }
         self.expect(record)?;
-        if let Some(headers) = headers
-            && self.check_place(record, headers).is_ok()
-        {
-            if let Entity::Run(run_id) = headers.entity {
-                self.control.note_run(run_id);
+        let verdict = match headers.map(|headers| (headers, self.check_place(record, headers))) {
+            None => Verdict::Rejected(Rejection::Undecodable),
+            Some((_, Err(rejection))) => Verdict::Rejected(rejection),
+            Some((headers, Ok(()))) => {
+                if let Entity::Run(run_id) = headers.entity {
+                    self.control.note_run(run_id);
+                }
+                self.control.admit(headers)
             }
-            self.control.admit(headers);
-        }
-        self.passed(record, headers)
+        };
+        self.passed(record, headers)?;
+        Ok(verdict)
     }
 
     /// Whether this record is the next one, and one that this build may fold.

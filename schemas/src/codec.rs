@@ -225,6 +225,8 @@ struct Head<'a> {
     namespace: Option<&'a str>,
     cause: Option<EventId>,
     traceparent: Option<&'a str>,
+    /// Where the author stands in the value.
+    author: std::ops::Range<usize>,
     rest: Input<'a>,
 }
 
@@ -279,6 +281,18 @@ impl<'a> Opened<'a> {
             Inner::Envelope(head) => head.namespace,
             Inner::Whole(whole) => whole.0.namespace.as_deref(),
         }
+    }
+
+    /// The value as another author would have written it, everything else byte for byte: for whoever moves records to
+    /// another log. None if it is of an older schema, whose layout is not known here, or would be over the limit.
+    pub fn with_author(&self, author: &Author) -> Option<Bytes> {
+        let Inner::Envelope(head) = &self.0 else { return None };
+        let value = head.rest.value();
+        let mut moved = Vec::with_capacity(value.len() + 16);
+        moved.extend_from_slice(value.get(..head.author.start)?);
+        write_author(author, &mut moved).ok()?;
+        moved.extend_from_slice(value.get(head.author.end..)?);
+        (moved.len() <= RECORD_BYTES_MAX).then(|| moved.into())
     }
 
     /// Reads the event too.
@@ -337,12 +351,14 @@ impl<'a> Head<'a> {
         agrees(input.long()? == headers.recorded_at_us, "time of recording")?;
         let cause = Wire::read(&mut input)?;
         let traceparent = input.maybe_text()?;
+        let author = input.at();
         agrees(read_author_as(&headers.author, &mut input)?, "author")?;
+        let author = author..input.at();
         let branch = input.long()?;
         let event_type = body::event_type_at(branch, union)
             .ok_or_else(|| input.malformed("there is no such event type"))?;
         agrees(event_type == headers.event_type, "event type")?;
-        Ok(Self { headers, namespace, cause, traceparent, rest: input })
+        Ok(Self { headers, namespace, cause, traceparent, author, rest: input })
     }
 }
 

@@ -6,7 +6,7 @@ use tidewheel_schemas::event::{FoldRaised, RunCompleted, RunResumed, SignalRecei
 use tidewheel_schemas::testing::*;
 use tidewheel_schemas::{
     Author, DecodeError, EncodeError, Entity, Envelope, Event, EventId, EventType, Headers, Location, LogId,
-    Name, NewRecord, OutboxName, Payload, RecordHeaders, RunId, decode, decode_config, encode, encode_config,
+    Name, NewRecord, OutboxName, Payload, RecordHeaders, RunId, codec, decode, decode_config, encode, encode_config,
     limit,
 };
 
@@ -44,6 +44,18 @@ proptest! {
         }
         let _ = decode_config(&headers, &mutated.into());
         prop_assert_eq!(decode_config(&headers, &record.value), Ok((envelope, event)));
+    }
+
+    #[test]
+    fn a_value_by_another_author_differs_in_nothing_else(
+        (envelope, event) in any_envelope_and_event(), author in any_author(),
+    ) {
+        let record = encode(&envelope, &event).unwrap();
+        let moved = codec::open(&known(&record), &record.value).unwrap().with_author(&author).unwrap();
+        let envelope = Envelope { author, ..envelope };
+        let expected = encode(&envelope, &event).unwrap();
+        prop_assert_eq!(&moved, &expected.value);
+        prop_assert_eq!(decode(&known(&expected), &moved), Ok((envelope, event)));
     }
 
     #[test]

@@ -133,7 +133,8 @@ fn a_clone_has_the_views_of_its_original_and_is_another_log() {
 
     for (words, code, text) in [
         (&[][..], 1, "holds a log; nothing was written"),
-        (&["--data-dir", "wide", "--partitions", "8"], 2, "not built yet"),
+        (&["--data-dir", "wide", "--partitions", "6"], 2, "whole multiple"),
+        (&["--data-dir", "wide", "--partitions", "8", "--same-log"], 2, "without --same-log"),
         (&["--data-dir", "early", "--as-of", "yesterday"], 2, "neither a time"),
         (&["--data-dir", "same", "--same-log", "--as-of", &position], 2, "cannot be used with"),
     ] {

@@ -13,3 +13,4 @@ mod past;
 
 mod replay;
 mod restart;
+mod wider;

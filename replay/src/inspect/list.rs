@@ -102,9 +102,13 @@ struct Listing<'a> {
 impl Listing<'_> {
     fn fold(&mut self, record: &Record) -> Result<(), LookError> {
         let owner = owner::of_record(record, self.partition, self.past.partitions);
-        let Owner::Run(run_id) = owner else { return Ok(self.fold.pass_over(record)?) };
+        let Owner::Run(run_id) = owner else {
+            self.fold.pass_over(record)?;
+            return Ok(());
+        };
         if self.let_go.contains(&run_id) {
-            return Ok(self.fold.pass_over(record)?);
+            self.fold.pass_over(record)?;
+            return Ok(());
         }
         let transition = self.fold.apply(record)?;
         let Some(change) = &transition.run else { return Ok(()) };

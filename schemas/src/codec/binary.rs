@@ -54,8 +54,18 @@ impl<'a> Input<'a> {
         self.rest.is_empty()
     }
 
+    /// How many bytes of the value were read.
+    pub(super) const fn at(&self) -> usize {
+        self.value.len() - self.rest.len()
+    }
+
+    /// The whole value.
+    pub(super) const fn value(&self) -> &'a Bytes {
+        self.value
+    }
+
     pub(super) const fn malformed(&self, problem: &'static str) -> Malformed {
-        Malformed { at: self.value.len() - self.rest.len(), problem }
+        Malformed { at: self.at(), problem }
     }
 
     pub(super) fn byte(&mut self) -> Result<u8, Malformed> {

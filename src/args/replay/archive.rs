@@ -75,7 +75,8 @@ pub struct ImportArchiveArguments {
     /// Folder of the clone's log and views [default: .tidewheel].
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
-    /// Partitions of the clone: as many as were archived.
+    /// Partitions of the clone: as many as were archived, or a whole multiple of them, each of which becomes several
+    /// [default: as configured].
     #[arg(long, value_name = "NUMBER")]
     pub partitions: Option<u32>,
     /// Print what was imported as JSON.

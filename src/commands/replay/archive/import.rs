@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tidewheel::clone::{CloneError, clone_from};
 use tidewheel::config::Config;
 use tidewheel::telemetry;
-use tidewheel_archive::{AsOf, CloneIdentity};
+use tidewheel_archive::{ArchiveError, AsOf, CloneIdentity, Imported};
 
 use crate::args::ImportArchiveArguments;
 use crate::failure::Failure;
@@ -17,26 +17,35 @@ pub async fn run(arguments: ImportArchiveArguments) -> Result<(), Failure> {
     let config = Config::load(arguments.sources())?;
     telemetry::start_logging(&config)?;
     let done = clone_from(&config, &arguments.from, as_of, identity).await.map_err(|error| match error {
-        CloneError::Ephemeral | CloneError::Partitions { .. } => Failure::Usage(error.to_string()),
+        CloneError::Ephemeral | CloneError::Archive(ArchiveError::Width { .. }) => {
+            Failure::Usage(error.to_string())
+        }
         error => Failure::Failed(error.to_string()),
     })?;
     if arguments.json {
         let text = serde_json::to_string(&done).map_err(|error| Failure::Failed(error.to_string()))?;
         return Ok(print(&text)?);
     }
-    let rows: Vec<Vec<String>> = done
-        .iter()
-        .map(|done| {
-            vec![
-                done.topic.clone(),
-                done.partition.to_string(),
-                done.records.to_string(),
-                done.left_out.to_string(),
-                done.log_id.to_string(),
-            ]
-        })
-        .collect();
-    Ok(print(&table(&["topic", "partition", "records", "left out", "log id"], &rows))?)
+    Ok(print(&shown(&done))?)
+}
+
+fn shown(done: &[Imported]) -> String {
+    let is_wider = done.iter().any(|done| done.partition != done.from_partition);
+    let row = |done: &Imported| {
+        let numbers = [i64::from(done.from_partition), done.records, done.left_out, done.void];
+        let numbers = numbers.iter().zip([is_wider, true, true, is_wider]);
+        let numbers = numbers.filter(|(_, is_shown)| *is_shown).map(|(number, _)| number.to_string());
+        let mut row = vec![done.topic.clone(), done.partition.to_string()];
+        row.extend(numbers);
+        row.push(done.log_id.to_string());
+        row
+    };
+    let rows: Vec<Vec<String>> = done.iter().map(row).collect();
+    if is_wider {
+        table(&["topic", "partition", "of", "records", "left out", "void", "log id"], &rows)
+    } else {
+        table(&["topic", "partition", "records", "left out", "log id"], &rows)
+    }
 }
 
 fn as_of(text: Option<&str>) -> Result<AsOf, Failure> {
