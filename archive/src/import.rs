@@ -146,7 +146,8 @@ impl ImportPlan {
         match (Width::new(archived, asked), self.identity) {
             (Some(width), CloneIdentity::Fresh) => Ok(Self { width: Some(width), ..self }),
             (Some(_), CloneIdentity::Same) => {
-                let what = "the same log cannot have more: import it as another one, without --same-log".to_owned();
+                let what =
+                    "the same log cannot have more: import it as another one, without --same-log".to_owned();
                 Err(ArchiveError::Width { asked, archived, what })
             }
             (None, _) => {

@@ -127,7 +127,9 @@ async fn write(
     split.finish()?;
     flush(log, &place.topic, &mut split, &mut written).await?;
     if split.ends() != source.ends {
-        return Err(split.refused("the archive was another one when it was read for the first time".to_owned()));
+        return Err(
+            split.refused("the archive was another one when it was read for the first time".to_owned())
+        );
     }
     let imported = source.ids.iter().zip(written).enumerate().map(|(index, ((log_id, number), records))| {
         // What was not carried over belongs to no single one of them.

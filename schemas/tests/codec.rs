@@ -6,8 +6,8 @@ use tidewheel_schemas::event::{FoldRaised, RunCompleted, RunResumed, SignalRecei
 use tidewheel_schemas::testing::*;
 use tidewheel_schemas::{
     Author, DecodeError, EncodeError, Entity, Envelope, Event, EventId, EventType, Headers, Location, LogId,
-    Name, NewRecord, OutboxName, Payload, RecordHeaders, RunId, codec, decode, decode_config, encode, encode_config,
-    limit,
+    Name, NewRecord, OutboxName, Payload, RecordHeaders, RunId, codec, decode, decode_config, encode,
+    encode_config, limit,
 };
 
 fn known(record: &NewRecord) -> Headers {

@@ -47,7 +47,8 @@ fn started(runtime: &tokio::runtime::Runtime, config: &Config) -> RunningNode {
 
 fn ask(folder: &Path, node: &RunningNode, words: &[&str]) -> Output {
     let server = format!("http://{}", node.address());
-    let output = tidewheel(folder).args(words).args(["--server", &server]).output().expect("the command runs");
+    let output =
+        tidewheel(folder).args(words).args(["--server", &server]).output().expect("the command runs");
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
@@ -76,7 +77,8 @@ fn runs_that_write_to_each_other_go_on_in_a_wider_clone_and_no_message_is_lost_o
         (0..RUNS).map(|run| RunId::keyed("default", label, "relay", &run.to_string())).collect();
     for run in 0..RUNS {
         let next = json!(ids[(run + 1) % RUNS]).to_string();
-        let begun = answer(folder, &node, &["run", "start", "relay", "--key", &run.to_string(), "--input", &next]);
+        let begun =
+            answer(folder, &node, &["run", "start", "relay", "--key", &run.to_string(), "--input", &next]);
         assert_eq!(begun["run_id"], json!(ids[run]));
     }
     let pass = |node: &RunningNode, number: usize| {
@@ -146,16 +148,20 @@ fn a_wider_clone_has_every_run_and_goes_on_with_those_that_had_not_ended() {
     let paid: Vec<Value> = orders[..6].iter().map(|run_id| pay(&node, run_id)).collect();
     std::fs::write(folder.join("inputs.jsonl"), "{\"steps\": 3}\n".repeat(200)).unwrap();
     assert!(node.run(folder, &["run", "start", "steps", "--from", "inputs.jsonl"]).status.success());
-    assert!(node.run(folder, &["replay", "archive", "export"]).status.success());
     let history = |node: &Node, run_id: &str| {
-        let mut events = node.json(folder, &["run", "history", run_id])["events"].clone();
-        for event in events.as_array_mut().unwrap() {
-            event.as_object_mut().unwrap().remove("position");
-            event.as_object_mut().unwrap().remove("offset");
+        let mut entries = node.json(folder, &["run", "history", run_id])["entries"].clone();
+        for entry in entries.as_array_mut().unwrap() {
+            entry.as_object_mut().unwrap().remove("position").expect("where it lies");
         }
-        events
+        entries
     };
+    for run_id in &orders[6..] {
+        while !history(&node, run_id).to_string().contains("signal-awaited") {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
     let before: Vec<Value> = orders.iter().map(|run_id| history(&node, run_id)).collect();
+    assert!(node.run(folder, &["replay", "archive", "export"]).status.success());
     drop(node);
 
     let elsewhere = folder.join("elsewhere");
@@ -174,7 +180,10 @@ fn a_wider_clone_has_every_run_and_goes_on_with_those_that_had_not_ended() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let done: Vec<Value> = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(done.len(), 8 + 1);
-    assert!(done.iter().all(|part| part["records"].as_i64().unwrap() >= 1 && part["left_out"] == 0), "{done:?}");
+    assert!(
+        done.iter().all(|part| part["records"].as_i64().unwrap() >= 1 && part["left_out"] == 0),
+        "{done:?}"
+    );
 
     let clone = node_in(&elsewhere, "8");
     let runs = clone.json(folder, &["run", "list", "--limit", "1000"])["runs"].as_array().unwrap().len();

@@ -124,7 +124,8 @@ mod tests {
                 next[part] += 1;
             }
             assert!(moved.bytes.len() <= 100_000 * bytes_max, "{parts} parts: {}", moved.bytes.len());
-            let blocks: usize = moved.blocks.iter().map(|block| size_of::<Block>() + 8 * block.next.len()).sum();
+            let blocks: usize =
+                moved.blocks.iter().map(|block| size_of::<Block>() + 8 * block.next.len()).sum();
             assert!(blocks <= 300_000, "{parts} parts: {blocks}");
         }
     }

@@ -3,9 +3,7 @@
 use tidewheel_engine::config::ConfigFold;
 use tidewheel_log::{EventLog, SharedClock};
 use tidewheel_schemas::event::ReplayCancelled;
-use tidewheel_schemas::{
-    Author, Entity, Envelope, EventId, NewRecord, Topic, TopicPartition, encode_config,
-};
+use tidewheel_schemas::{Author, Entity, Envelope, EventId, NewRecord, Topic, TopicPartition, encode_config};
 
 use crate::error::ArchiveError;
 use crate::import::append;

@@ -243,7 +243,10 @@ impl<'a> Split<'a> {
         let (source, partition, name) = match known {
             Some(known) => {
                 let (part, offset) = known.moved.find(name.offset).ok_or_else(|| {
-                    let what = format!("it is a message of a record that says nothing, {} of partition {partition}", name.offset);
+                    let what = format!(
+                        "it is a message of a record that says nothing, {} of partition {partition}",
+                        name.offset
+                    );
                     self.refused(what)
                 })?;
                 let (log_id, number) = known.ids[part];

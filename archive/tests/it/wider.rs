@@ -120,8 +120,11 @@ fn without_offsets(run: &Run) -> (RunHeader, Run, Vec<(EventId, i64, Result<(), 
         parts: PartsDigest::default(),
         ..(*run.header).clone()
     };
-    let remembered =
-        run.remembered.iter().map(|(event_id, first)| (*event_id, first.log_time_us, first.outcome)).collect();
+    let remembered = run
+        .remembered
+        .iter()
+        .map(|(event_id, first)| (*event_id, first.log_time_us, first.outcome))
+        .collect();
     let mut bare = run.clone();
     bare.header = Arc::new(header.clone());
     bare.history.iter_mut().for_each(|entry| entry.offset = 0);
@@ -153,7 +156,8 @@ fn is_the_same(original: &[Vec<Record>], clone: &[Vec<Record>], done: &[Imported
         if number >= old {
             continue;
         }
-        let strange: Vec<_> = (number..new).step_by(old).flat_map(|part| after.strange[part].clone()).collect();
+        let strange: Vec<_> =
+            (number..new).step_by(old).flat_map(|part| after.strange[part].clone()).collect();
         assert_eq!(strange.len(), before.strange[number].len());
     }
     let runs_of = |folds: &[Fold]| {
@@ -229,7 +233,8 @@ fn encoded(id: [u8; 16], entity: Entity, author: Author, event: &Event) -> NewRe
     let namespace = matches!(entity, Entity::Run(_)).then(|| name("default"));
     let event_id = EventId::from_bytes(id);
     let (cause, traceparent, recorded_at_us) = (None, None, START_US);
-    encode(&Envelope { event_id, entity, namespace, recorded_at_us, cause, traceparent, author }, event).unwrap()
+    encode(&Envelope { event_id, entity, namespace, recorded_at_us, cause, traceparent, author }, event)
+        .unwrap()
 }
 
 fn payload(record: &Record) -> Vec<u8> {
@@ -421,7 +426,9 @@ async fn a_message_of_a_record_that_sent_nothing_is_refused_by_name() {
     world.records[0].push(encoded([7; 16], Entity::Run(run), author, &signal.into()));
     let archive = seal(&world.log().await, 1).await;
     match widened(&archive, AsOf::Newest, 2).await {
-        Err(ArchiveError::Unmoved { offset: 3, what, .. }) => assert!(what.contains("says nothing"), "{what}"),
+        Err(ArchiveError::Unmoved { offset: 3, what, .. }) => {
+            assert!(what.contains("says nothing"), "{what}")
+        }
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it was moved"),
     }

@@ -193,7 +193,12 @@ impl World {
     }
 
     fn candidate(&mut self, partition: u32, event: Event) {
-        self.put(partition, Entity::Partition(partition), Author::Candidate { process: "test".into() }, event);
+        self.put(
+            partition,
+            Entity::Partition(partition),
+            Author::Candidate { process: "test".into() },
+            event,
+        );
     }
 
     fn engine(&self, partition: u32, run: RunId) -> Author {
@@ -261,8 +266,7 @@ impl World {
         self.now_us += 1 + later_us;
         let run_id = self.run_ids[run % self.run_ids.len()];
         let partition = partition_of(run_id, self.partitions);
-        let outbox: Vec<OutboxEntry> =
-            self.folds[partition as usize].outbox().values().cloned().collect();
+        let outbox: Vec<OutboxEntry> = self.folds[partition as usize].outbox().values().cloned().collect();
         let state = self.folds[partition as usize].run(run_id).cloned();
         match action {
             Action::Start => self.start(run_id),
@@ -281,7 +285,10 @@ impl World {
             }
             Action::Step => {
                 let (location, output) = (self.location(), self.payload());
-                self.owner_says(run_id, StepCompleted { location, name: name("step"), attempt: 1, output }.into());
+                self.owner_says(
+                    run_id,
+                    StepCompleted { location, name: name("step"), attempt: 1, output }.into(),
+                );
             }
             Action::Timer => {
                 let first = state.and_then(|run| run.timers.keys().next().cloned());
@@ -360,7 +367,9 @@ impl World {
                     let (_, last) = self.last_accepted(partition, entry);
                     last.is_some_and(|last| entry.name <= last)
                 });
-                let Some(OutboxName { offset, index }) = delivered.last().map(|entry| entry.name) else { return };
+                let Some(OutboxName { offset, index }) = delivered.last().map(|entry| entry.name) else {
+                    return;
+                };
                 let author = self.engine(partition, run_id);
                 let trimmed = OutboxTrimmed { offset, index: i32::try_from(index).unwrap() };
                 self.put(partition, Entity::Partition(partition), author, trimmed.into());
@@ -386,7 +395,12 @@ impl World {
                 let author = Author::Ingest { principal: "somebody".into() };
                 let elsewhere = (partition + 1) % self.partitions;
                 let payload = self.payload();
-                self.put(elsewhere, Entity::Run(run_id), author, RunSignaled { name: name("go"), payload }.into());
+                self.put(
+                    elsewhere,
+                    Entity::Run(run_id),
+                    author,
+                    RunSignaled { name: name("go"), payload }.into(),
+                );
             }
             Action::WrongAuthor => {
                 let output = self.payload();
