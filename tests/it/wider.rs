@@ -92,7 +92,7 @@ fn runs_that_write_to_each_other_go_on_in_a_wider_clone_and_no_message_is_lost_o
     runtime.block_on(node.stop()).unwrap();
 
     let wide = config("wide", 6);
-    let from = original.archive.clone().unwrap();
+    let from = original.archive.unwrap();
     let done = runtime.block_on(clone_from(&wide, &from, AsOf::Newest, CloneIdentity::Fresh)).unwrap();
     assert_eq!(done.len(), 6 + 1);
     let node = started(&runtime, &wide);
@@ -112,7 +112,7 @@ fn runs_that_write_to_each_other_go_on_in_a_wider_clone_and_no_message_is_lost_o
 
     // A clone of the clone is wider still.
     let wider = config("wider", 12);
-    let from = wide.archive.clone().unwrap();
+    let from = wide.archive.unwrap();
     runtime.block_on(clone_from(&wider, &from, AsOf::Newest, CloneIdentity::Fresh)).unwrap();
     let node = started(&runtime, &wider);
     for run_id in &ids {

@@ -109,8 +109,11 @@ fn told(log: &[Vec<Record>]) -> Told {
     told
 }
 
+/// An event that a run knows, when it was judged, and how.
+type Remembered = (EventId, i64, Result<(), Rejection>);
+
 /// A run without the offsets that it names.
-fn without_offsets(run: &Run) -> (RunHeader, Run, Vec<(EventId, i64, Result<(), Rejection>)>) {
+fn without_offsets(run: &Run) -> (Run, Vec<Remembered>) {
     assert_eq!(PartsDigest::of(run), run.header.parts);
     let header = RunHeader {
         started_offset: 0,
@@ -126,12 +129,12 @@ fn without_offsets(run: &Run) -> (RunHeader, Run, Vec<(EventId, i64, Result<(), 
         .map(|(event_id, first)| (*event_id, first.log_time_us, first.outcome))
         .collect();
     let mut bare = run.clone();
-    bare.header = Arc::new(header.clone());
+    bare.header = Arc::new(header);
     bare.history.iter_mut().for_each(|entry| entry.offset = 0);
     bare.unread.values_mut().for_each(|signal| signal.offset = 0);
     bare.timers.values_mut().for_each(|timer| timer.offset = 0);
     bare.remembered = Default::default();
-    (header, bare, remembered)
+    (bare, remembered)
 }
 
 /// Compares a wider clone with the original, as far as it was cloned.
