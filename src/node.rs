@@ -6,9 +6,7 @@ mod configuration;
 mod datacenters;
 mod duties;
 mod gate;
-mod generations;
 mod parts;
-mod views;
 mod watch;
 
 use std::net::SocketAddr;

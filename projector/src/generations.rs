@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_store::Generation;
 
 use crate::writer::{Projector, ProjectorError};
@@ -99,7 +100,7 @@ impl Generations {
         for partition in 0..from.partitions() {
             let needed = from.applied_offset(partition);
             let applied = to.map_or(-1, |to| to.applied_offset(partition));
-            if applied < needed || to.is_none() {
+            if (applied < needed && !mutation::is(Mutation::ReadsMoveBehind)) || to.is_none() {
                 return Err(Behind { generation: generation.0, partition, applied, needed });
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod http;
 pub mod inspect;
+pub mod keeper;
 pub mod lag;
 pub mod mend;
 pub mod pace;
@@ -12,7 +13,8 @@ mod thread;
 pub mod verified;
 pub mod verify;
 
-pub use pace::{Pace, Speed};
+pub use keeper::Keeper;
+pub use pace::{Pace, Speed, SpeedSender};
 pub use rebuild::{RebuildError, RebuildOptions, Rebuilding, Rebuilt, rebuild};
 pub use share::{Share, ShareError, Standing, Standings};
 pub use verified::Verified;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// A chunk of a slowed replay takes about this long.
@@ -20,27 +20,54 @@ pub struct Speed {
     pub records_per_second: Option<u64>,
 }
 
+/// Who waits is woken in the order in which they began to wait, which tokio's `watch` does not promise: a simulated
+/// process must do the same each time.
+#[derive(Debug, Default)]
+struct Told {
+    speed: Mutex<Speed>,
+    changed: Notify,
+}
+
+/// Says how fast a replay may go.
+#[derive(Debug, Default)]
+pub struct SpeedSender(Arc<Told>);
+
+impl SpeedSender {
+    /// It may go as fast as it can.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on it may go this fast.
+    pub fn set(&self, speed: Speed) {
+        if std::mem::replace(&mut *self.0.speed.lock(), speed) != speed {
+            self.0.changed.notify_waiters();
+        }
+    }
+
+    /// A pace of this speed.
+    pub fn pace(&self) -> Pace {
+        Pace { told: Arc::clone(&self.0), taken_until: Arc::new(Mutex::new(Instant::now())) }
+    }
+}
+
 /// The pace of everything in this process that works on one replay. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    speed: watch::Receiver<Speed>,
+    told: Arc<Told>,
     /// When the records that were taken so far may have been done.
     taken_until: Arc<Mutex<Instant>>,
 }
 
 impl Pace {
-    /// A pace at the speed that `speed` tells.
-    pub fn new(speed: watch::Receiver<Speed>) -> Self {
-        Self { speed, taken_until: Arc::new(Mutex::new(Instant::now())) }
-    }
-
     /// How many of at most `wanted` records may be done in one go, waiting until they may. Cancel-safe before it
     /// resolves; what it then allows counts as done.
     pub async fn take(&self, wanted: usize) -> usize {
-        let mut speed = self.speed.clone();
         loop {
-            let now = *speed.borrow_and_update();
-            let Speed { paused, records_per_second } = now;
+            let mut changed = std::pin::pin!(self.told.changed.notified());
+            // Registered before looking, so that no change in between is missed.
+            changed.as_mut().enable();
+            let Speed { paused, records_per_second } = *self.told.speed.lock();
             if !paused {
                 let Some(rate) = records_per_second else { return wanted };
                 let most = usize::try_from(rate / 10).unwrap_or(usize::MAX).clamp(1, wanted.max(1));
@@ -48,14 +75,15 @@ impl Pace {
                     Ok(()) => return most,
                     Err(until) => {
                         tokio::select! {
+                            biased;
                             () = tokio::time::sleep_until(until) => {}
-                            _ = changed(&mut speed) => {}
+                            () = changed => {}
                         }
                         continue;
                     }
                 }
             }
-            changed(&mut speed).await;
+            changed.await;
         }
     }
 
@@ -70,13 +98,6 @@ impl Pace {
         let from = (*taken_until).max(now.checked_sub(CHUNK).unwrap_or(now));
         *taken_until = from + Duration::from_secs_f64(records as f64 / rate as f64);
         Ok(())
-    }
-}
-
-/// Resolves at the next change; never once nobody can change anything, which is before whoever waits is dropped.
-async fn changed(speed: &mut watch::Receiver<Speed>) {
-    if speed.changed().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 
@@ -95,8 +116,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn all_who_share_a_pace_together_go_as_fast_as_it_says() {
-        let (_speed, receiver) = watch::channel(Speed { paused: false, records_per_second: Some(5_000) });
-        let pace = Pace::new(receiver);
+        let speed = SpeedSender::new();
+        speed.set(Speed { paused: false, records_per_second: Some(5_000) });
+        let pace = speed.pace();
         let time = Duration::from_secs(10);
         let (first, second) = (pace.clone(), pace);
         let (first, second) = tokio::join!(records_in(&first, time), records_in(&second, time));
@@ -108,17 +130,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pace_is_altered_and_paused_while_somebody_waits_for_it() {
         let slow = Speed { paused: false, records_per_second: Some(1) };
-        let (speed, receiver) = watch::channel(slow);
-        let pace = Pace::new(receiver);
+        let speed = SpeedSender::new();
+        speed.set(slow);
+        let pace = speed.pace();
         assert_eq!(pace.take(1_000).await, 1);
         let waiting = tokio::spawn({
             let pace = pace.clone();
             async move { pace.take(1_000).await }
         });
-        speed.send_replace(Speed { paused: true, ..slow });
+        speed.set(Speed { paused: true, ..slow });
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!waiting.is_finished(), "it rests");
-        speed.send_replace(Speed::default());
+        speed.set(Speed::default());
         assert_eq!(waiting.await.expect("it goes on"), 1_000);
     }
 }

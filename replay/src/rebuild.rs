@@ -6,6 +6,7 @@ use tidewheel_log::LogError;
 use tidewheel_projector::chunk::{Chunk, Live};
 use tidewheel_projector::load::{self, LoadError};
 use tidewheel_projector::views::TABLES;
+use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Record, RunId, TopicPartition};
 use tidewheel_store::StoreError;
 
@@ -23,11 +24,13 @@ pub struct RebuildOptions {
     pub chunk_bytes: usize,
     /// Unfinished runs kept in memory after a chunk; those untouched for longest leave it and are loaded again.
     pub runs_max: usize,
+    /// Records behind the end of the log at which a share that fills a generation goes on by following the log.
+    pub near: i64,
 }
 
 impl Default for RebuildOptions {
     fn default() -> Self {
-        Self { chunk_records: 16_384, chunk_bytes: 16 * 1024 * 1024, runs_max: 50_000 }
+        Self { chunk_records: 16_384, chunk_bytes: 16 * 1024 * 1024, runs_max: 50_000, near: 512 }
     }
 }
 
@@ -212,6 +215,7 @@ impl Rebuilding {
 
     async fn apply(&mut self, record: &Record) -> Result<Transition, RebuildError> {
         if let Some(run_id) = self.fold.wanted(record)
+            && !mutation::is(Mutation::RebuildForgetsEvicted)
             && let Some(run) = self.rows.load_run(run_id).await?
         {
             self.fold.insert(run);

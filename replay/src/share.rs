@@ -19,8 +19,6 @@ use crate::pace::Pace;
 use crate::rebuild::{RebuildError, RebuildOptions, Rebuilding};
 use crate::verify::Views;
 
-/// Records behind the end of the log at which filling becomes following.
-const NEAR: i64 = 512;
 /// Most records that are followed at once.
 const FOLLOWED_MAX: usize = 1_024;
 /// How long a share rests after a failure that may pass, at first and at most.
@@ -193,6 +191,7 @@ impl Share {
                 tracing::error!(partition, generation, %error, "a generation of the views cannot be filled");
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(rest) => {}
             }
@@ -211,7 +210,7 @@ impl Share {
     async fn fill(&self, rebuilding: &mut Rebuilding) -> Result<(), ShareError> {
         loop {
             let end = self.views.log.bounds(rebuilding.place()).await?.end;
-            if end - rebuilding.next_offset() <= NEAR {
+            if end - rebuilding.next_offset() <= self.options.near {
                 return Ok(());
             }
             let taking = self.pace.take(self.options.chunk_records);
@@ -236,6 +235,7 @@ impl Share {
         self.standing.0.follows.store(true, Ordering::Relaxed);
         loop {
             let records = tokio::select! {
+                biased;
                 records = tail.next(FOLLOWED_MAX) => records?,
                 () = tokio::time::sleep(Duration::from_secs(1)) => {
                     self.standing.rests();

@@ -151,6 +151,12 @@ mutations! {
     /// §3: a torn last group is overwritten. Its leftovers stand behind a shorter group later on and are taken for
     /// damage, or for records.
     TornGroupKept = "torn_group_kept",
+    /// §7: reads move to another generation only once it holds what the one before held. A client that was shown the end
+    /// of its run asks again, and it runs.
+    ReadsMoveBehind = "reads_move_behind",
+    /// §7: a rebuild reads a run back that has left its memory. Without that the next record of the run is taken for one
+    /// of a run that never was.
+    RebuildForgetsEvicted = "rebuild_forgets_evicted",
 }
 
 impl Mutation {

@@ -15,11 +15,12 @@ use tidewheel_ingest::{Administration, Forwarder, Ingest, LogProducer, Settings}
 use tidewheel_log::{SharedClock, SharedLog, SystemClock};
 use tidewheel_projector::query::status::{Part, PartOf, Process};
 use tidewheel_projector::query::{LogEnd, QueryOptions, Reading};
-use tidewheel_projector::{Generations, ProjectorError};
+use tidewheel_projector::{Generations, ProjectorError, ProjectorOptions};
 use tidewheel_replay::http::{Examine, Replaying};
-use tidewheel_replay::{Standings, Verified};
+use tidewheel_replay::keeper::Materials;
+use tidewheel_replay::{Keeper, RebuildOptions, Standings, Verified};
 use tidewheel_runtime::{
-    ConfigOptions, Configuration, CreateError, Duties, Duty, OwnerOptions, OwnerStatus, Owners,
+    ConfigOptions, Configuration, CreateError, Duties, Duty, LocalViews, OwnerOptions, OwnerStatus, Owners,
 };
 use tidewheel_schemas::{Topic, TopicFamily, TopicPartition};
 use tidewheel_store::StoreError;
@@ -29,8 +30,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::configuration::{Followed, say_how_to_begin};
 use super::datacenters::Created;
-use super::generations::{Keeper, Materials};
-use super::views::LocalViews;
 use super::watch::Watch;
 use super::{NodeError, duties, role};
 use crate::config::{Config, Role};
@@ -42,6 +41,8 @@ const REST_MAX: Duration = Duration::from_secs(5);
 /// How many records a partition of a generation may be behind its log when reads are told to move there: what a moment
 /// brings, not what is still to be filled.
 const ACTIVATION_LAG_MAX: u64 = 10_000;
+/// Runs with open work that an owner takes over at a time.
+const OPEN_WORK_PAGE: usize = 256;
 
 /// What a node begins with.
 pub(super) struct Begin {
@@ -169,8 +170,9 @@ impl Begin {
             topic: topic.clone(),
             partitions: config.partitions,
             datacenter: config.datacenter.clone(),
-            is_atomic: wiring.is_atomic,
+            options: ProjectorOptions { atomic: wiring.is_atomic, ..ProjectorOptions::default() },
             is_cluster: config.is_cluster(),
+            has_threads: true,
         };
         let active = configuration.snapshot().views(&config.datacenter).active;
         // In a cluster the groups say who writes which partition.
@@ -210,6 +212,7 @@ impl Begin {
             materials,
         } = opened;
         let waiting = Waiting::new(config.partitions);
+        let published = waiting.clone();
         let stop_archiving = stop_serving.clone();
         let names = workflows.names().cloned().collect();
         if config.requires_tokens() {
@@ -221,7 +224,11 @@ impl Begin {
             partitions: config.partitions,
             process: Arc::clone(&process),
             workflows: Arc::new(workflows),
-            views: Arc::new(LocalViews { generations: generations.clone(), waiting: waiting.clone() }),
+            views: Arc::new(LocalViews {
+                generations: generations.clone(),
+                publish: Arc::new(move |transitions| published.publish(transitions)),
+                open_work_page: OPEN_WORK_PAGE,
+            }),
             steps_max: config.steps_max,
             active_max: config.runs_active_max / usize::try_from(config.partitions).unwrap_or(1).max(1),
             clock: SharedClock::clone(&clock),
@@ -347,6 +354,7 @@ impl Begin {
             process: keeper_process,
             standings,
             lag_max: ACTIVATION_LAG_MAX,
+            rebuild: RebuildOptions::default(),
         };
         let keeper = tokio::spawn(keeper.keep(stop_keeper.clone()));
         let parts = Parts { wiring, generations, stop_owners, watch, keeper, stop_keeper, background };

@@ -16,4 +16,4 @@ pub use create::{CreateError, create_log};
 pub use duty::{Duties, Duty, DutySender};
 pub use owner::{Owner, OwnerError, OwnerOptions, OwnerStatus, Owners};
 pub use tidewheel_log::{Clock, SharedClock, SystemClock};
-pub use views::{OpenWork, Resume, Views, ViewsError};
+pub use views::{LocalViews, OpenWork, Resume, Views, ViewsError};

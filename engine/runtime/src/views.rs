@@ -1,9 +1,13 @@
 //! What the owner needs of the views: the snapshot it takes over from, and the place its transitions go to.
 
+mod local;
+
 use async_trait::async_trait;
 use tidewheel_engine::outbox::OutboxEntry;
 use tidewheel_engine::{Control, Run, Transition};
 use tidewheel_schemas::RunId;
+
+pub use self::local::LocalViews;
 
 /// A view that cannot be read or written.
 #[derive(Debug, Clone, thiserror::Error)]

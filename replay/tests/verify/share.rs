@@ -7,10 +7,9 @@ use std::time::Duration;
 use tidewheel_log::EventLog as _;
 use tidewheel_projector::views::TABLES;
 use tidewheel_projector::{Projector, ProjectorOptions, Views};
-use tidewheel_replay::{Pace, RebuildOptions, Share, Speed, Standing};
+use tidewheel_replay::{RebuildOptions, Share, SpeedSender, Standing};
 use tidewheel_schemas::TopicPartition;
 use tidewheel_store::{MemoryStore, SharedStore, StateStore as _};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{GENERATION, History, PARTITIONS, topic};
@@ -27,14 +26,14 @@ async fn a_share_of_a_trimmed_log_names_what_is_missing_and_ends_at_once_when_as
     let options = ProjectorOptions { writes: false, ..ProjectorOptions::default() };
     let projector =
         Projector::start(Views::new(Arc::clone(&store), GENERATION), PARTITIONS, options).await.unwrap();
-    let (speed, standing) = (watch::Sender::new(Speed::default()), Standing::default());
+    let (speed, standing) = (SpeedSender::new(), Standing::default());
     let share = Share {
         views: history.views_in(store),
         partition: 0,
         projector: projector.clone(),
         options: RebuildOptions::default(),
         atomic: true,
-        pace: Pace::new(speed.subscribe()),
+        pace: speed.pace(),
         standing: standing.clone(),
     };
     let stop = CancellationToken::new();

@@ -37,7 +37,7 @@ pub struct Client {
     sent: Mutex<Vec<(u32, EventId, NewRecord)>>,
 }
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap_or_else(|error| unreachable!("planned names are valid: {error}"))
 }
 
@@ -88,7 +88,10 @@ impl Client {
             let most_us = if late { 3_000_000 } else { 5_000 };
             tokio::time::sleep(Duration::from_micros(self.random.below(most_us))).await;
             if !world.strikes(&self.random, Fault::AppendLost, 60) {
-                let Ok(appended) = world.land(WHO, partition, vec![record.clone()]).await else { return };
+                let Ok(appended) = world.land(WHO, &world.place(partition), vec![record.clone()]).await
+                else {
+                    return;
+                };
                 if !world.strikes(&self.random, Fault::AckLost, 80) {
                     world.ledger.acknowledge(Acknowledged { event_id, partition, offset: appended.first() });
                     return;
@@ -148,7 +151,7 @@ impl Client {
     fn raw(self: &Arc<Self>, partition: u32, record: NewRecord) {
         let client = Arc::clone(self);
         tokio::spawn(async move {
-            let _ = client.world.land(WHO, partition, vec![record]).await;
+            let _ = client.world.land(WHO, &client.world.place(partition), vec![record]).await;
         });
     }
 

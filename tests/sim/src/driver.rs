@@ -1,6 +1,7 @@
 //! Lives a seed: a time of faults, then calm, then the question whether everything came to rest as promised.
 
 mod fleet;
+mod operator;
 mod special;
 
 use std::panic::AssertUnwindSafe;
@@ -8,13 +9,14 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use tidewheel_engine::Fold;
+use tidewheel_log::EventLog as _;
 use tidewheel_replay::step::Recorded;
 use tidewheel_schemas::RecordHeaders;
 use tokio::time::Instant;
 
 use self::fleet::Fleet;
 use self::special::Special;
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::fault::Fault;
 use crate::invariant::{self, Refold};
 use crate::outcome::Outcome;
@@ -88,7 +90,7 @@ async fn live(seed: u64, settings: Settings) -> Outcome {
     let atomic = random.chance(200);
     let special = Special::choose(&random);
     let run_count = random.between(4, 16) as usize;
-    let world = World::new(random, partitions, atomic, settings.print);
+    let world = World::new(random, client::name("local"), partitions, atomic, settings.print);
     let runs = plan(&world.random, run_count);
     let mut fleet = Fleet::new(&world);
     let client = Client::new(&world);
@@ -103,6 +105,7 @@ async fn live(seed: u64, settings: Settings) -> Outcome {
             fleet.end_all().await;
         }
         world.calm_down();
+        operator::let_go(&world).await;
         let mut refold = Refold::new(&world);
         let lost = special.before_rest(&world, &mut fleet).await;
         if special == Special::Upgrade {
@@ -169,7 +172,8 @@ async fn begin(world: &Arc<World>, fleet: &mut Fleet) -> bool {
         for partition in 0..world.partitions {
             begun += u32::from(world.bounds(partition).await.end > 0);
         }
-        if begun == world.partitions {
+        let configured = world.log().bounds(&world.config_place()).await.is_ok_and(|bounds| bounds.end > 0);
+        if begun == world.partitions && configured {
             return true;
         }
     }
@@ -182,6 +186,7 @@ async fn time_of_faults(world: &Arc<World>, fleet: &mut Fleet, client: &Arc<Clie
     while Instant::now() < ends_at {
         tokio::time::sleep(Duration::from_millis(world.random.between(10, 600))).await;
         fleet.trouble().await;
+        operator::act(world).await;
         if world.random.chance(700)
             && let Some(planned) = to_start.next()
         {

@@ -81,6 +81,18 @@ faults! {
     LogRecreated = "log recreated",
     /// The fold version is raised beyond what any process knows.
     FoldRaised = "fold raised",
+    /// A replay begins to fill another generation of the views.
+    ReplayStarted = "replay started",
+    /// A replay is paused, resumed, slowed or made faster.
+    ReplaySteered = "replay steered",
+    /// A replay is cancelled.
+    ReplayCancelled = "replay cancelled",
+    /// A process ends at once in the middle of filling a generation.
+    ReplayKilled = "replay killed",
+    /// Reads move to another generation of the views, or back.
+    ReadsMoved = "reads moved",
+    /// A generation that is not read is dropped.
+    GenerationDropped = "generation dropped",
     /// A step fails.
     StepFailed = "step failed",
     /// A step panics.

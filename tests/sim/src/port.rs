@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tidewheel_replay::Standings;
+use tidewheel_schemas::TopicPartition;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -52,7 +54,9 @@ pub struct Port {
     left: AtomicI64,
     /// Most microseconds an access takes.
     latency_us: AtomicU64,
-    producers: Mutex<BTreeMap<u32, mpsc::Sender<Batch>>>,
+    /// How far its process is with the generations it fills.
+    pub(crate) standings: Standings,
+    producers: Mutex<BTreeMap<TopicPartition, mpsc::Sender<Batch>>>,
 }
 
 impl Port {
@@ -67,6 +71,7 @@ impl Port {
             changed: Notify::new(),
             left: AtomicI64::new(-1),
             latency_us: AtomicU64::new(world.random.between(0, 3_000)),
+            standings: Standings::default(),
             producers: Mutex::default(),
             world: Arc::clone(world),
         })

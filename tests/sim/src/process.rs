@@ -1,7 +1,5 @@
-//! One process: the real owners, the real projector and their views behind a port of its own. It ends like a node does,
-//! with the first of its roles that ends.
-
-mod views;
+//! One process: the real owners, projectors and keeper of generations and the real reader of the configuration, behind a
+//! port of its own. It ends like a node does, with the first of its roles that ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,22 +8,27 @@ use std::time::Duration;
 use futures::future::select_all;
 use tidewheel_engine::FoldError;
 use tidewheel_log::SharedLog;
-use tidewheel_projector::{Projector, ProjectorOptions, Views};
+use tidewheel_projector::{Generations, ProjectorOptions};
+use tidewheel_replay::keeper::Materials;
+use tidewheel_replay::{Keeper, RebuildOptions, Standings};
 use tidewheel_runtime::{
-    Clock, Duties, Duty, DutySender, OwnerError, OwnerOptions, Owners, SharedClock, create_log,
+    Clock, ConfigOptions, Configuration, Duties, Duty, DutySender, LocalViews, OwnerError, OwnerOptions,
+    Owners, SharedClock, create_log,
 };
 use tidewheel_sdk::{RunId, Workflows};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::views::LocalViews;
 use crate::clock::SimClock;
 use crate::fault::Fault;
 use crate::port::{Life, LogPort, Port, StorePort};
 use crate::program;
-use crate::world::{GENERATION, World};
+use crate::world::World;
 
-const OBSERVED_EVERY: Duration = Duration::from_millis(250);
+/// Few, so that takeovers page.
+const OPEN_WORK_PAGE: usize = 3;
+/// How many records a generation may be behind when it becomes the active one by itself.
+const ACTIVATION_LAG_MAX: u64 = 20;
 
 /// How a process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,15 +73,19 @@ pub struct Setup {
     pub active_max: usize,
     /// Most steps at once.
     pub steps_max: usize,
+    /// How generations are filled.
+    pub rebuild: RebuildOptions,
 }
 
 /// Ends the tasks it holds when the process ends, however it ends.
-#[derive(Default)]
-struct Tasks(Vec<tokio::task::AbortHandle>);
+struct Tasks {
+    aborted: Vec<tokio::task::AbortHandle>,
+    _shutdown: DropGuard,
+}
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        self.0.iter().for_each(tokio::task::AbortHandle::abort);
+        self.aborted.iter().for_each(tokio::task::AbortHandle::abort);
     }
 }
 
@@ -97,10 +104,16 @@ impl Process {
         let life = tokio::spawn(async move {
             let end = tokio::select! {
                 biased;
-                () = dying.died() => End::Crashed,
+                () = dying.died() => {
+                    let is_filling = dying.standings.lock().values().any(|standing| !standing.follows());
+                    if is_filling && !world.is_calm() {
+                        world.faults.add(Fault::ReplayKilled);
+                    }
+                    End::Crashed
+                }
                 end = running => end,
             };
-            world.projectors.lock().remove(&who);
+            world.generations.lock().remove(&who);
             world.trace.note(who, "ended", &[]);
             world.trace.note_text(&format!("process {who} ended: {end:?}"));
             dying.kill();
@@ -168,10 +181,13 @@ async fn run(
     stop: CancellationToken,
 ) -> End {
     match boot(&port, &clock, &setup, duties, &stop).await {
-        Ok((projector, owners, tasks)) => {
-            let end = serve(&port, &projector, owners, &stop).await;
+        Ok(Booted { generations, configuration, owners, keeper, stop_keeper, tasks }) => {
+            let end = serve(&port, &generations, &configuration, owners, &stop).await;
             if end == End::Stopped {
-                projector.close().await;
+                stop_keeper.cancel();
+                // It ends what it began.
+                let _ = keeper.await;
+                generations.active().close().await;
             }
             drop(tasks);
             end
@@ -180,13 +196,23 @@ async fn run(
     }
 }
 
+/// A process that has begun to work.
+struct Booted {
+    generations: Generations,
+    configuration: Configuration,
+    owners: Owners,
+    keeper: JoinHandle<()>,
+    stop_keeper: CancellationToken,
+    tasks: Tasks,
+}
+
 async fn boot(
     port: &Arc<Port>,
     clock: &SharedClock,
     setup: &Setup,
     duties: Duties,
     stop: &CancellationToken,
-) -> Result<(Projector, Owners, Tasks), End> {
+) -> Result<Booted, End> {
     let world = &port.world;
     let log: SharedLog = Arc::new(LogPort(Arc::clone(port)));
     let process: Arc<str> = format!("process-{}", port.who).into();
@@ -194,61 +220,97 @@ async fn boot(
     create_log(&log, &world.topic, world.partitions, &process, clock_now)
         .await
         .map_err(|error| End::Failed(error.to_string()))?;
-    let views = Views::new(Arc::new(StorePort(Arc::clone(port))), GENERATION);
+    let shutdown = CancellationToken::new();
+    let mut tasks = Tasks { aborted: Vec::new(), _shutdown: shutdown.clone().drop_guard() };
+    let configuration = Configuration::start(ConfigOptions {
+        log: SharedLog::clone(&log),
+        topic: world.config_topic.clone(),
+        process: Arc::clone(&process),
+        clock: SharedClock::clone(clock),
+        shutdown,
+    });
+    // It says which generation of the views is the one to go on with.
+    tokio::select! {
+        biased;
+        () = configuration.complete() => {}
+        stopped = configuration.stopped() => return Err(End::Failed(stopped.to_string())),
+    }
     let parked = Arc::clone(world);
-    let options = ProjectorOptions {
-        linger: setup.linger,
-        records_max: setup.records_max,
-        atomic: world.atomic,
-        on_parked: Some(Arc::new(move |run_id: RunId, offset: i64, why: &str| {
-            parked.violate("nothing_is_parked", || format!("run {run_id} at offset {offset}: {why}"));
-        })),
-        ..ProjectorOptions::default()
+    let materials = Materials {
+        log: SharedLog::clone(&log),
+        store: Arc::new(StorePort(Arc::clone(port))),
+        topic: world.topic.clone(),
+        partitions: world.partitions,
+        datacenter: world.datacenter.clone(),
+        options: ProjectorOptions {
+            linger: setup.linger,
+            records_max: setup.records_max,
+            atomic: world.atomic,
+            on_parked: Some(Arc::new(move |run_id: RunId, offset: i64, why: &str| {
+                parked.violate("nothing_is_parked", || format!("run {run_id} at offset {offset}: {why}"));
+            })),
+            ..ProjectorOptions::default()
+        },
+        is_cluster: true,
+        has_threads: false,
     };
-    let opened = Projector::open(views, world.partitions, options).await;
-    let (projector, worker) = opened.map_err(|error| End::Failed(error.to_string()))?;
-    let mut tasks = Tasks::default();
-    tasks.0.push(tokio::spawn(worker).abort_handle());
-    tasks.0.push(tokio::spawn(observe(projector.clone(), world.partitions)).abort_handle());
+    let active = configuration.snapshot().views(&world.datacenter).active;
+    let opened = materials.projector(active, false, None).await;
+    let generations = Generations::new(opened.map_err(|error| End::Failed(error.to_string()))?);
     let mut workflows = Workflows::new();
     program::register(&mut workflows, port);
+    let told = Arc::clone(port);
     let owners = Owners::start(&OwnerOptions {
         log,
         topic: world.topic.clone(),
         partitions: world.partitions,
-        process,
+        process: Arc::clone(&process),
         workflows: Arc::new(workflows),
-        views: Arc::new(LocalViews { projector: projector.clone(), port: Arc::clone(port) }),
+        views: Arc::new(LocalViews {
+            generations: generations.clone(),
+            publish: Arc::new(move |transitions| told.world.note_live(told.who, transitions)),
+            open_work_page: OPEN_WORK_PAGE,
+        }),
         steps_max: setup.steps_max,
         active_max: setup.active_max,
         clock: SharedClock::clone(clock),
-        duties,
+        duties: duties.clone(),
         shutdown: stop.clone(),
     });
-    tasks.0.extend(owners.tasks.iter().map(JoinHandle::abort_handle));
-    world.projectors.lock().insert(port.who, projector.clone());
-    Ok((projector, owners, tasks))
+    tasks.aborted.extend(owners.tasks.iter().map(JoinHandle::abort_handle));
+    let keeper = Keeper {
+        materials,
+        generations: generations.clone(),
+        duties,
+        configuration: configuration.clone(),
+        clock: SharedClock::clone(clock),
+        process,
+        standings: Standings::clone(&port.standings),
+        lag_max: ACTIVATION_LAG_MAX,
+        rebuild: setup.rebuild,
+    };
+    let stop_keeper = CancellationToken::new();
+    let keeper = tokio::spawn(keeper.keep(stop_keeper.clone()));
+    tasks.aborted.push(keeper.abort_handle());
+    world.generations.lock().insert(port.who, generations.clone());
+    Ok(Booted { generations, configuration, owners, keeper, stop_keeper, tasks })
 }
 
-/// Looks how far others have written the views that this process does not write.
-async fn observe(projector: Projector, partitions: u32) {
-    loop {
-        tokio::time::sleep(OBSERVED_EVERY).await;
-        for partition in 0..partitions {
-            // A store that is away is looked at again.
-            let _ = projector.observe(partition).await;
-        }
-    }
-}
-
-async fn serve(port: &Port, projector: &Projector, owners: Owners, stop: &CancellationToken) -> End {
+async fn serve(
+    port: &Port,
+    generations: &Generations,
+    configuration: &Configuration,
+    owners: Owners,
+    stop: &CancellationToken,
+) -> End {
     let mut left = owners.tasks;
     while !left.is_empty() {
         let count = left.len();
         let (ended, _, others) = tokio::select! {
             biased;
             ended = select_all(left) => ended,
-            error = projector.failed() => return End::Failed(error.to_string()),
+            error = generations.failed() => return End::Failed(error.to_string()),
+            stopped = configuration.stopped() => return End::Defect(stopped.to_string()),
         };
         if let Some(end) = owner_end(ended) {
             return end;

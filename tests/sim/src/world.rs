@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tidewheel_engine::Transition;
+use tidewheel_engine::config::views::ViewsState;
+use tidewheel_engine::config::{ConfigEntity, ConfigFold};
 use tidewheel_log::{Appended, Bounds, EventLog, LogError, MemoryLog, SharedLog};
-use tidewheel_projector::Projector;
-use tidewheel_schemas::{NewRecord, Record, Topic, TopicPartition};
+use tidewheel_projector::Generations;
+use tidewheel_schemas::{Name, NewRecord, Record, Topic, TopicPartition};
 use tidewheel_store::{Generation, MemoryStore, SharedStore};
 use tokio::time::Instant;
 
@@ -19,8 +21,6 @@ use crate::ledger::Ledger;
 use crate::random::Random;
 use crate::trace::Trace;
 
-/// The one build of the views.
-pub const GENERATION: Generation = Generation(1);
 /// Accesses to log and store after which a world is frozen: what has not come to rest by then never does.
 const OPERATIONS_MAX: u64 = 400_000;
 
@@ -39,6 +39,10 @@ pub struct World {
     pub topic: Topic,
     /// Its partitions.
     pub partitions: u32,
+    /// The topic of the configuration.
+    pub config_topic: Topic,
+    /// The datacenter.
+    pub datacenter: Name,
     /// Whether the store writes a chunk as one batch, as the embedded one does; then processes follow one another.
     pub atomic: bool,
     /// What happened, as a hash.
@@ -51,8 +55,8 @@ pub struct World {
     pub began: Instant,
     /// Chance of everything that is nobody's in particular.
     pub random: Random,
-    /// The projectors of running processes, for readers.
-    pub projectors: Mutex<BTreeMap<usize, Projector>>,
+    /// The generations of running processes, for readers.
+    pub generations: Mutex<BTreeMap<usize, Generations>>,
     log: Mutex<MemoryLog>,
     store: Mutex<Arc<MemoryStore>>,
     calm: AtomicBool,
@@ -64,17 +68,19 @@ pub struct World {
 
 impl World {
     /// An empty world.
-    pub fn new(random: Random, partitions: u32, atomic: bool, print: bool) -> Arc<Self> {
+    pub fn new(random: Random, datacenter: Name, partitions: u32, atomic: bool, print: bool) -> Arc<Self> {
         Arc::new(Self {
             topic: Topic::new("events"),
             partitions,
+            config_topic: Topic::new("changes"),
+            datacenter,
             atomic,
             trace: Trace::new(print),
             faults: FaultCounts::new(),
             ledger: Ledger::default(),
             began: Instant::now(),
             random,
-            projectors: Mutex::default(),
+            generations: Mutex::default(),
             log: Mutex::default(),
             store: Mutex::default(),
             calm: AtomicBool::new(false),
@@ -124,15 +130,40 @@ impl World {
     pub async fn land(
         &self,
         who: usize,
-        partition: u32,
+        place: &TopicPartition,
         records: Vec<NewRecord>,
     ) -> Result<Appended, LogError> {
         let count = records.len();
-        let landed = self.log().append(&self.place(partition), records).await;
+        let landed = self.log().append(place, records).await;
         if let Ok(appended) = &landed {
-            self.trace.note(who, "landed", &[i64::from(partition), appended.first(), count as i64]);
+            let what = if place.topic == self.config_topic { "configured" } else { "landed" };
+            self.trace.note(who, what, &[i64::from(place.partition), appended.first(), count as i64]);
         }
         landed
+    }
+
+    /// The place of the configuration.
+    pub fn config_place(&self) -> TopicPartition {
+        TopicPartition::new(self.config_topic.clone(), 0)
+    }
+
+    /// The generations of the views and their replays, as the configuration's log says now.
+    pub async fn views_state(&self) -> ViewsState {
+        let records = self.log().read(&self.config_place(), 0, usize::MAX).await.unwrap_or_default();
+        let (mut fold, mut views) = (ConfigFold::new(0), ViewsState::initial(self.datacenter.clone()));
+        for record in &records {
+            if let Ok(transition) = fold.apply(record)
+                && let Some(ConfigEntity::Views(after)) = transition.after
+            {
+                views = ViewsState::clone(&after);
+            }
+        }
+        views
+    }
+
+    /// The generation that the configuration says is read.
+    pub async fn active(&self) -> Generation {
+        Generation(self.views_state().await.active)
     }
 
     /// The readable range of a partition.

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidewheel_replay::RebuildOptions;
 use tidewheel_runtime::Duty;
+use tidewheel_store::Generation;
 use tokio::time::Instant;
 
 use crate::fault::Fault;
@@ -40,6 +42,12 @@ impl Fleet {
             records_max: random.between(1, 60) as usize,
             active_max: if random.chance(400) { random.between(1, 5) as usize } else { 1_000 },
             steps_max: if random.chance(300) { random.between(1, 4) as usize } else { 64 },
+            rebuild: RebuildOptions {
+                chunk_records: random.between(1, 40) as usize,
+                runs_max: random.between(1, 8) as usize,
+                near: i64::try_from(random.below(20)).unwrap_or(0),
+                ..RebuildOptions::default()
+            },
         };
         Self { world: Arc::clone(world), setup, processes: Vec::new(), started: 0 }
     }
@@ -222,7 +230,7 @@ impl Fleet {
         }
         let is_fit = |member: &Member| {
             !member.process.stop.is_cancelled()
-                && self.world.projectors.lock().contains_key(&member.process.who)
+                && self.world.generations.lock().contains_key(&member.process.who)
         };
         let Some(index) = self.processes.iter().position(is_fit) else { return false };
         let mut survivor = self.processes.remove(index);
@@ -269,14 +277,18 @@ impl Fleet {
         None
     }
 
-    /// Whether the views of the one process hold the whole log.
+    /// Whether every generation of the views holds the whole log, and the one process reads the one to be read.
     pub(super) async fn has_projected(&self, world: &World) -> bool {
-        let Some(projector) = world.projectors.lock().values().next().cloned() else { return false };
-        for partition in 0..world.partitions {
-            if projector.applied_offset(partition) + 1 < world.bounds(partition).await.end {
-                return false;
+        let Some(generations) = world.generations.lock().values().next().cloned() else { return false };
+        let state = world.views_state().await;
+        for generation in state.generations.keys() {
+            let Some(projector) = generations.get(Generation(*generation)) else { return false };
+            for partition in 0..world.partitions {
+                if projector.applied_offset(partition) + 1 < world.bounds(partition).await.end {
+                    return false;
+                }
             }
         }
-        true
+        state.running().is_none() && generations.active().generation().0 == state.active
     }
 }

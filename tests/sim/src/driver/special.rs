@@ -7,14 +7,16 @@ use std::time::Duration;
 use tidewheel_log::{EventLog as _, MemoryLog};
 use tidewheel_projector::Views;
 use tidewheel_schemas::event::FoldRaised;
-use tidewheel_schemas::{Author, Entity, Envelope, EventId, NewRecord, codec, registry};
+use tidewheel_schemas::{
+    Author, Entity, Envelope, EventId, NewRecord, Record, TopicPartition, codec, registry,
+};
 
 use super::fleet::Fleet;
 use crate::clock::BEGINNING_US;
 use crate::fault::Fault;
 use crate::process::End;
 use crate::random::Random;
-use crate::world::{GENERATION, World};
+use crate::world::World;
 
 /// What happens to a world after its faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +51,14 @@ impl Special {
         let Some(cut) = checkpoint_to_cut(world).await else { return false };
         let log = MemoryLog::new();
         let created = log.create_topic(&world.topic, world.partitions).await;
-        if created.is_err() {
+        let configured = log.create_topic(&world.config_topic, 1).await;
+        if created.and(configured).is_err() {
             return false;
         }
+        // The configuration may be in a log of its own, which is not lost.
+        let config = world.config_place();
+        let records = world.log().read(&config, 0, usize::MAX).await.unwrap_or_default();
+        append(world, &log, &config, records).await;
         if self == Self::Truncated {
             world.faults.add(Fault::LogTruncated);
             copy(world, &log, cut).await;
@@ -77,7 +84,7 @@ impl Special {
 
 /// A partition, and an offset at or below its checkpoint.
 async fn checkpoint_to_cut(world: &World) -> Option<(u32, i64)> {
-    let views = Views::new(world.shared_store(), GENERATION);
+    let views = Views::new(world.shared_store(), world.active().await);
     let mut places = Vec::new();
     for partition in 0..world.partitions {
         if let Ok(Some(checkpoint)) = views.checkpoint(partition).await
@@ -93,18 +100,19 @@ async fn checkpoint_to_cut(world: &World) -> Option<(u32, i64)> {
 
 async fn copy(world: &World, log: &MemoryLog, (cut_partition, cut): (u32, i64)) {
     for partition in 0..world.partitions {
-        let records: Vec<_> = world
-            .records(partition)
-            .await
-            .into_iter()
-            .filter(|record| partition != cut_partition || record.offset < cut)
-            .map(|record| NewRecord { key: record.key, headers: record.headers, value: record.value })
-            .collect();
-        if !records.is_empty()
-            && let Err(error) = log.append(&world.place(partition), records).await
-        {
-            world.violate("no_defect", || format!("the log cannot be copied: {error}"));
-        }
+        let mut records = world.records(partition).await;
+        records.retain(|record| partition != cut_partition || record.offset < cut);
+        append(world, log, &world.place(partition), records).await;
+    }
+}
+
+async fn append(world: &World, log: &MemoryLog, to: &TopicPartition, records: Vec<Record>) {
+    let as_new = |record: Record| NewRecord { key: record.key, headers: record.headers, value: record.value };
+    let records: Vec<_> = records.into_iter().map(as_new).collect();
+    if !records.is_empty()
+        && let Err(error) = log.append(to, records).await
+    {
+        world.violate("no_defect", || format!("the log cannot be copied: {error}"));
     }
 }
 
@@ -130,7 +138,7 @@ pub(super) async fn upgrade(world: &Arc<World>, fleet: &mut Fleet) {
         }
         fleet.end_all().await;
     }
-    let views = Views::new(world.shared_store(), GENERATION);
+    let views = Views::new(world.shared_store(), world.active().await);
     match views.checkpoint(partition).await {
         Ok(Some(checkpoint)) if checkpoint.control.next_offset > raised + 1 => {
             world.violate("who_is_too_old_stops", || {
@@ -153,5 +161,5 @@ async fn raise(world: &World, partition: u32, fold: u32) -> Option<i64> {
     };
     let event = FoldRaised { fold: i32::try_from(fold).ok()? };
     let record = codec::encode(&envelope, &event.into()).ok()?;
-    world.land(0, partition, vec![record]).await.ok().map(|appended| appended.first())
+    world.land(0, &world.place(partition), vec![record]).await.ok().map(|appended| appended.first())
 }

@@ -8,7 +8,7 @@ use tidewheel_schemas::{Author, Entity, Event, EventId, EventType, RunId};
 use tidewheel_store::{Scan, StateStore as _, Value};
 
 use super::Refold;
-use crate::world::{GENERATION, World};
+use crate::world::World;
 
 /// Of all records with one event id about one run at most one is accepted, and those after it are told the same; of all
 /// starts of a run one is accepted.
@@ -70,12 +70,12 @@ pub(super) fn hostile_records_change_nothing(world: &World, refold: &Refold) {
 
 /// The refused records that the view lists: partition, offset of the record, code.
 async fn listed(world: &World) -> BTreeSet<(i64, i64, EventIdBytes)> {
-    let store = world.store();
+    let (store, generation) = (world.store(), world.active().await);
     let mut found = BTreeSet::new();
     let mut after = None;
     loop {
         let scan = Scan { partition: None, from: None, to: None, after, reverse: false, limit: 1_000 };
-        let Ok(page) = store.scan(GENERATION, &rejections::BY_DAY, &scan).await else { return found };
+        let Ok(page) = store.scan(generation, &rejections::BY_DAY, &scan).await else { return found };
         for row in page.rows {
             let partition = row.key.clustering.as_ref().and_then(|key| key.get(1).cloned());
             if let (Some(Value::Int(partition)), Some(Value::Int(offset)), Some(Value::Uuid(event_id))) =

@@ -4,37 +4,50 @@ use std::sync::Arc;
 
 use tidewheel_engine::Verdict;
 use tidewheel_replay::verify::{Views, verify};
+use tidewheel_store::Generation;
 
 use super::Refold;
-use crate::world::{GENERATION, World};
+use crate::world::World;
 
-/// Every row of every view is what a refold of the log from zero leads to, up to the checkpoint, timestamps included; at
-/// rest the checkpoint is the end of the log. Where processes stopped for good in the middle, rows of a store that writes
+/// Every row of every generation of the views is what a refold of the log from zero leads to, up to the checkpoint,
+/// timestamps included; at rest the checkpoint is the end of the log. Where processes stopped for good in the middle, rows of a store that writes
 /// stage by stage may be further than the checkpoint, so there is nothing to compare.
 pub(super) async fn views_follow_the_log(world: &Arc<World>, at_rest: bool) {
     if !at_rest && !world.atomic {
         return;
     }
+    let state = world.views_state().await;
+    for generation in state.generations.keys() {
+        // One that is being filled lacks what was not filled yet.
+        let is_whole = at_rest || *generation == state.active;
+        if is_whole {
+            generation_follows_the_log(world, Generation(*generation), at_rest).await;
+        }
+    }
+}
+
+async fn generation_follows_the_log(world: &Arc<World>, generation: Generation, at_rest: bool) {
     let views = Views {
         log: world.shared_log(),
         topic: world.topic.clone(),
         partitions: world.partitions,
         store: world.shared_store(),
-        generation: GENERATION,
+        generation,
+    };
+    let violate = |what: String| {
+        world.violate("views_follow_the_log", || format!("generation {}: {what}", generation.0))
     };
     match verify(&views, 3).await {
         Ok(report) if report.difference_count > 0 => {
-            world.violate("views_follow_the_log", || {
-                format!("{} rows differ: {:?}", report.difference_count, report.differences)
-            });
+            violate(format!("{} rows differ: {:?}", report.difference_count, report.differences));
         }
         Ok(report) if at_rest && report.behind > 0 => {
-            world.violate("views_follow_the_log", || format!("{} records are not projected", report.behind));
+            violate(format!("{} records are not projected", report.behind));
         }
         Ok(_) => {}
         // Beyond a raise there is nothing to compare.
         Err(tidewheel_replay::verify::VerifyError::Fold(_)) if !at_rest => {}
-        Err(error) => world.violate("views_follow_the_log", || error.to_string()),
+        Err(error) => violate(error.to_string()),
     }
 }
 

@@ -40,18 +40,18 @@ fn is_claim(records: &[NewRecord]) -> bool {
 }
 
 impl Port {
-    fn producer(self: &Arc<Self>, partition: u32) -> mpsc::Sender<Batch> {
+    fn producer(self: &Arc<Self>, to: &TopicPartition) -> mpsc::Sender<Batch> {
         let mut producers = self.producers.lock();
-        let producer = producers.entry(partition).or_insert_with(|| {
+        let producer = producers.entry(to.clone()).or_insert_with(|| {
             let (batches, queue) = mpsc::channel(BATCHES_MAX);
-            tokio::spawn(Arc::clone(self).produce(partition, queue));
+            tokio::spawn(Arc::clone(self).produce(to.clone(), queue));
             batches
         });
         producer.clone()
     }
 
     /// Carries batches to one partition, in order. What is on the way when the process ends may still arrive.
-    async fn produce(self: Arc<Self>, partition: u32, mut queue: mpsc::Receiver<Batch>) {
+    async fn produce(self: Arc<Self>, place: TopicPartition, mut queue: mpsc::Receiver<Batch>) {
         let world = Arc::clone(&self.world);
         while let Some(Batch { records, done }) = queue.recv().await {
             if !world.count_operation() {
@@ -69,18 +69,18 @@ impl Port {
                 tokio::time::sleep_until(unreachable).await;
             }
             if self.awake().await {
-                self.deliver(partition, records, done).await;
+                self.deliver(&place, records, done).await;
             } else if self.random.chance(500) {
                 world.faults.add(Fault::LandedAfterCrash);
                 tokio::time::sleep(Duration::from_micros(self.random.below(2_000_000))).await;
-                let _ = world.land(self.who, partition, records).await;
+                let _ = world.land(self.who, &place, records).await;
             }
         }
     }
 
     async fn deliver(
         &self,
-        partition: u32,
+        place: &TopicPartition,
         records: Vec<NewRecord>,
         done: oneshot::Sender<Result<Appended, LogError>>,
     ) {
@@ -90,11 +90,11 @@ impl Port {
         } else if world.strikes(&self.random, Fault::AppendLost, 6) {
             let _ = done.send(Err(unknown("an append was lost")));
         } else if world.strikes(&self.random, Fault::AckLost, 6) {
-            let _ = world.land(self.who, partition, records).await;
+            let _ = world.land(self.who, place, records).await;
             let _ = done.send(Err(unknown("an acknowledgement was lost")));
         } else if world.strikes(&self.random, Fault::AckLate, 3) {
             if self.random.chance(500) {
-                let _ = world.land(self.who, partition, records).await;
+                let _ = world.land(self.who, place, records).await;
             }
             tokio::spawn(async move {
                 tokio::time::sleep(GIVEN_UP).await;
@@ -102,7 +102,7 @@ impl Port {
             });
         } else {
             // The submitter may have dropped its future; the batch stays appended.
-            let _ = done.send(world.land(self.who, partition, records).await);
+            let _ = done.send(world.land(self.who, place, records).await);
         }
     }
 
@@ -136,7 +136,7 @@ impl EventLog for LogPort {
         if self.0.life() == Life::Dead {
             return std::future::pending().boxed();
         }
-        if self.0.producer(to.partition).try_send(Batch { records, done }).is_err() {
+        if self.0.producer(to).try_send(Batch { records, done }).is_err() {
             return std::future::ready(Err(LogError::Overloaded)).boxed();
         }
         let port = Arc::clone(&self.0);

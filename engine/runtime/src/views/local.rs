@@ -1,23 +1,27 @@
-//! The views as the owners see them: the projector of this process, and everybody who waits in it.
+//! The generations of the views of this process as its owners see them, and those who wait in it.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use tidewheel_api::Waiting;
 use tidewheel_engine::{Control, Run, Transition};
 use tidewheel_projector::load::{LoadError, OpenWorkPlace};
 use tidewheel_projector::{Generations, ProjectorError};
-use tidewheel_runtime::{OpenWork, Resume, Views, ViewsError};
 use tidewheel_schemas::RunId;
 use tidewheel_store::StoreError;
 
-/// Runs a page of open work holds at most.
-const OPEN_WORK_PAGE: usize = 256;
+use super::{OpenWork, Resume, Views, ViewsError};
+
+/// Hears of transitions.
+pub type Publish = Arc<dyn Fn(&[Transition]) + Send + Sync>;
 
 /// The views of one process.
 pub struct LocalViews {
     /// The generations there are.
     pub generations: Generations,
-    /// Those who wait for a verdict or follow a run.
-    pub waiting: Waiting,
+    /// Tells those who wait for a verdict or follow a run. Must not block.
+    pub publish: Publish,
+    /// Runs that a page of open work holds at most.
+    pub open_work_page: usize,
 }
 
 fn store_error(error: &StoreError) -> ViewsError {
@@ -85,7 +89,7 @@ impl Views for LocalViews {
         };
         let place = page.as_deref().and_then(OpenWorkPlace::from_bytes);
         let (work, next) = views
-            .open_work(&checkpoint, until_us, place, OPEN_WORK_PAGE)
+            .open_work(&checkpoint, until_us, place, self.open_work_page)
             .await
             .map_err(|error| store_error(&error))?;
         let work =
@@ -94,7 +98,7 @@ impl Views for LocalViews {
     }
 
     fn publish(&self, transitions: &[Transition]) {
-        self.waiting.publish(transitions);
+        (self.publish)(transitions);
     }
 
     async fn project(

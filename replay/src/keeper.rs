@@ -1,5 +1,5 @@
-//! The generations of the views of this process, kept as the configuration says: which exist, which is read, who fills
-//! them. What a replay does is said in `replay`, what it may in `engine`.
+//! The keeper of the generations of this process's views: has them as the configuration says, which exist, which is
+//! read, who fills them. What a replay may do is said in `engine`.
 
 mod ending;
 
@@ -11,8 +11,6 @@ use tidewheel_engine::config::ConfigSnapshot;
 use tidewheel_engine::config::views::{ReplayStatus, ViewsState};
 use tidewheel_log::{SharedClock, SharedLog};
 use tidewheel_projector::{Generations, Projector, ProjectorError, ProjectorOptions, Views};
-use tidewheel_replay::verify;
-use tidewheel_replay::{Pace, RebuildOptions, Report, Share, Speed, Standing, Standings};
 use tidewheel_runtime::{Configuration, Duties};
 use tidewheel_schemas::{Name, Topic};
 use tidewheel_store::{Generation, SharedStore, StoreError};
@@ -20,6 +18,11 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::pace::{Pace, Speed, SpeedSender};
+use crate::rebuild::RebuildOptions;
+use crate::share::{Share, Standing, Standings};
+use crate::verify::{self, Report};
 
 /// How often duties, generations and reads are looked at.
 const LOOKED_EVERY: Duration = Duration::from_millis(100);
@@ -38,33 +41,46 @@ const QUEUE_KIB: usize = 32 * 1024;
 
 /// What generations are made of.
 #[derive(Clone)]
-pub(super) struct Materials {
-    pub(super) log: SharedLog,
-    pub(super) store: SharedStore,
-    pub(super) topic: Topic,
-    pub(super) partitions: u32,
-    pub(super) datacenter: Name,
-    pub(super) is_atomic: bool,
-    pub(super) is_cluster: bool,
+pub struct Materials {
+    /// The log.
+    pub log: SharedLog,
+    /// Where the rows are kept.
+    pub store: SharedStore,
+    /// The topic whose views these are.
+    pub topic: Topic,
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// The datacenter whose views these are.
+    pub datacenter: Name,
+    /// How its projectors write; whether a partition is written from the start on is said for each.
+    pub options: ProjectorOptions,
+    /// Whether other processes write these views too.
+    pub is_cluster: bool,
+    /// Whether long work has threads of its own. In a simulated process nothing has.
+    pub has_threads: bool,
 }
 
 impl Materials {
-    /// Opens a generation for writing. `writes` says whether this process writes it from the start on.
-    pub(super) async fn projector(
+    /// Opens a generation for writing. `writes` says whether this process writes it from the start on, `queue_kib` how
+    /// much may wait to be written, the projector's own measure unless said.
+    ///
+    /// # Errors
+    /// When the store fails or a checkpoint cannot be read.
+    pub async fn projector(
         &self,
         generation: u32,
         writes: bool,
         queue_kib: Option<usize>,
     ) -> Result<Projector, ProjectorError> {
         let views = Views::new(SharedStore::clone(&self.store), Generation(generation));
-        let defaults = ProjectorOptions::default();
-        let options = ProjectorOptions {
-            atomic: self.is_atomic,
-            writes,
-            queue_kib: queue_kib.unwrap_or(defaults.queue_kib),
-            ..defaults
-        };
-        Projector::start(views, self.partitions, options).await
+        let queue_kib = queue_kib.unwrap_or(self.options.queue_kib);
+        let options = ProjectorOptions { writes, queue_kib, ..self.options.clone() };
+        if self.has_threads {
+            return Projector::start(views, self.partitions, options).await;
+        }
+        let (projector, worker) = Projector::open(views, self.partitions, options).await?;
+        tokio::spawn(worker);
+        Ok(projector)
     }
 
     fn views(&self, generation: u32) -> verify::Views {
@@ -86,24 +102,39 @@ struct Working {
     reported: bool,
 }
 
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 /// Keeps the generations as the configuration says.
-pub(super) struct Keeper {
-    pub(super) materials: Materials,
-    pub(super) generations: Generations,
-    pub(super) duties: Duties,
-    pub(super) configuration: Configuration,
-    pub(super) clock: SharedClock,
-    pub(super) process: Arc<str>,
-    pub(super) standings: Standings,
+pub struct Keeper {
+    /// What generations are made of.
+    pub materials: Materials,
+    /// The generations of this process.
+    pub generations: Generations,
+    /// What this process does for each partition.
+    pub duties: Duties,
+    /// The configuration, which says what there is to be.
+    pub configuration: Configuration,
+    /// Where it takes time and randomness from.
+    pub clock: SharedClock,
+    /// The name of this process, for people.
+    pub process: Arc<str>,
+    /// Where it shows how far its shares are.
+    pub standings: Standings,
     /// How many records a partition of a generation may be behind its log when it becomes the active one by itself.
-    pub(super) lag_max: u64,
+    pub lag_max: u64,
+    /// How much a share of its holds at most; all of them together are bounded too.
+    pub rebuild: RebuildOptions,
 }
 
 /// What a keeper keeps.
 struct Kept {
     shares: BTreeMap<(u32, u32), Working>,
     /// The speed of each generation's replay.
-    speeds: BTreeMap<u32, watch::Sender<Speed>>,
+    speeds: BTreeMap<u32, (SpeedSender, Pace)>,
     /// Dropped generations, and when their tables go.
     dropped: BTreeMap<u32, Instant>,
     closing: JoinSet<()>,
@@ -116,7 +147,7 @@ struct Kept {
 
 impl Keeper {
     /// Keeps them until `stop`.
-    pub(super) async fn keep(self, stop: CancellationToken) {
+    pub async fn keep(self, stop: CancellationToken) {
         let mut kept = Kept {
             shares: BTreeMap::new(),
             speeds: BTreeMap::new(),
@@ -135,9 +166,9 @@ impl Keeper {
         for working in kept.shares.values() {
             working.stop.cancel();
         }
-        for (_, working) in kept.shares {
+        for working in kept.shares.values_mut() {
             // A share reports its failure itself.
-            let _ = working.task.await;
+            let _ = (&mut working.task).await;
         }
         while kept.closing.join_next().await.is_some() {}
         let active = self.generations.active().generation();
@@ -161,6 +192,7 @@ impl Keeper {
         loop {
             self.look(kept).await;
             tokio::select! {
+                biased;
                 changed = kept.snapshots.changed() => {
                     if changed.is_err() {
                         tokio::time::sleep(LOOKED_EVERY).await;
@@ -248,8 +280,12 @@ impl Keeper {
                 paused: replay.is_some_and(|replay| replay.status == ReplayStatus::Paused),
                 records_per_second: replay.and_then(|replay| replay.records_per_second).map(of_ours),
             };
-            let sender = kept.speeds.entry(*generation).or_insert_with(|| watch::Sender::new(speed));
-            sender.send_if_modified(|current| std::mem::replace(current, speed) != speed);
+            let (sender, _) = kept.speeds.entry(*generation).or_insert_with(|| {
+                let sender = SpeedSender::new();
+                let pace = sender.pace();
+                (sender, pace)
+            });
+            sender.set(speed);
         }
         kept.speeds.retain(|generation, _| views.generations.contains_key(generation));
     }
@@ -274,22 +310,20 @@ impl Keeper {
         }
         for projector in self.generations.all() {
             let generation = projector.generation().0;
-            let Some(speed) = kept.speeds.get(&generation) else { continue };
+            let Some((_, pace)) = kept.speeds.get(&generation) else { continue };
             let ours: Vec<_> =
                 (0..self.materials.partitions).filter(|partition| is_ours(generation, *partition)).collect();
-            let mut pace = None;
             for partition in ours {
                 let place = (generation, partition);
                 if kept.shares.contains_key(&place) || !self.generations.has_owner(partition) {
                     continue;
                 }
-                let pace = pace.get_or_insert_with(|| Pace::new(speed.subscribe()));
                 let share = Share {
                     views: self.materials.views(generation),
                     partition,
                     projector: projector.clone(),
                     options: self.share_options(),
-                    atomic: self.materials.is_atomic,
+                    atomic: self.materials.options.atomic,
                     pace: pace.clone(),
                     standing: Standing::default(),
                 };
@@ -305,11 +339,10 @@ impl Keeper {
     /// What a share may hold, so that all of them together hold as much however many partitions there are.
     fn share_options(&self) -> RebuildOptions {
         let partitions = self.materials.partitions.max(1) as usize;
-        let defaults = RebuildOptions::default();
         RebuildOptions {
-            chunk_bytes: (CHUNKS_BYTES / partitions).clamp(256 * 1024, defaults.chunk_bytes),
-            runs_max: (RUNS / partitions).clamp(100, defaults.runs_max),
-            ..defaults
+            chunk_bytes: (CHUNKS_BYTES / partitions).max(256 * 1024).min(self.rebuild.chunk_bytes),
+            runs_max: (RUNS / partitions).max(100).min(self.rebuild.runs_max),
+            ..self.rebuild
         }
     }
 

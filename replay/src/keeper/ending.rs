@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use tidewheel_engine::Verdict;
-use tidewheel_engine::config::views::{ReplayKind, ReplayStatus, ViewsState};
-use tidewheel_replay::{Report, VerifyOptions};
-use tidewheel_replay::{lag, verify};
+use tidewheel_engine::config::views::{ReplayKind, ReplayState, ReplayStatus, ViewsState};
+use tidewheel_projector::Projector;
 use tidewheel_schemas::event::{GenerationActivated, ReplayFinished};
 use tidewheel_schemas::{Author, ConfigEvent, Entity, Envelope, EventId};
 use tidewheel_store::Generation;
+use tokio::task::JoinHandle;
 
 use super::{Keeper, Kept, Materials};
+use crate::lag;
+use crate::verify::{self, Report, VerifyOptions};
 
 /// How long a record of the configuration may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,10 +25,7 @@ impl Keeper {
             return;
         };
         let Some(projector) = self.generations.get(Generation(replay.generation)) else { return };
-        let is_there = (0_u32..)
-            .zip(replay.ends.iter())
-            .all(|(partition, end)| projector.applied_offset(partition) + 1 >= *end);
-        if !is_there || !self.duties.of(0).projects {
+        if !self.duties.of(0).projects || !self.is_filled(replay, &projector).await {
             return;
         }
         let event = ReplayFinished { replay: i32::try_from(replay.number).unwrap_or(i32::MAX) };
@@ -39,6 +38,27 @@ impl Keeper {
             }
             Err(error) => tracing::warn!(replay = replay.number, %error, "its end cannot be recorded yet"),
         }
+    }
+
+    /// Whether a generation holds what the log held when its replay began.
+    async fn is_filled(&self, replay: &ReplayState, projector: &Projector) -> bool {
+        let holds = |ends: &[i64]| {
+            (0_u32..).zip(ends).all(|(partition, end)| projector.applied_offset(partition) + 1 >= *end)
+        };
+        if holds(&replay.ends) {
+            return true;
+        }
+        // A log that was restored as of an earlier time ends before that. It is asked for once nothing is left to fill.
+        let is_followed = (self.standings.lock())
+            .range((replay.generation, 0)..=(replay.generation, u32::MAX))
+            .all(|(_, standing)| standing.follows());
+        let Materials { log, topic, partitions, .. } = &self.materials;
+        if !is_followed {
+            return false;
+        }
+        let Ok(now) = lag::ends(log, topic, *partitions).await else { return false };
+        let ends: Vec<_> = replay.ends.iter().zip(now).map(|(end, now)| now.min(*end)).collect();
+        holds(&ends)
     }
 
     /// Lets a generation be read whose rebuild was to end so, once it is near its log and no row differs from it.
@@ -54,7 +74,7 @@ impl Keeper {
         let task = match &mut kept.verifying {
             Some((verified, task)) if *verified == generation => task,
             _ => {
-                let task = tokio::task::spawn_blocking(self.verification(generation));
+                let task = self.verification(generation);
                 kept.verifying = Some((generation, Some(task)));
                 return;
             }
@@ -103,18 +123,25 @@ impl Keeper {
         lag::lag(&ends, applied, self.lag_max).ok()
     }
 
-    /// Compares a generation with the log, on a thread of its own; `None` if that could not be done.
-    fn verification(&self, generation: u32) -> impl FnOnce() -> Option<Report> + Send + 'static {
-        let (views, runtime) = (self.materials.views(generation), tokio::runtime::Handle::current());
+    /// Compares a generation with the log; `None` if that could not be done.
+    fn verification(&self, generation: u32) -> JoinHandle<Option<Report>> {
+        let views = self.materials.views(generation);
         let held = self.generations.get(Generation(generation)).map(verify::held);
         let options = VerifyOptions { differences_max: 1, held, ..VerifyOptions::default() };
-        move || match runtime.block_on(verify::verify_with(&views, &options)) {
-            Ok(report) => Some(report),
-            Err(error) => {
-                tracing::error!(generation, %error, "a filled generation cannot be compared with the log");
-                None
+        let verifying = async move {
+            match verify::verify_with(&views, &options).await {
+                Ok(report) => Some(report),
+                Err(error) => {
+                    tracing::error!(generation, %error, "a filled generation cannot be compared with the log");
+                    None
+                }
             }
+        };
+        if !self.materials.has_threads {
+            return tokio::spawn(verifying);
         }
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || runtime.block_on(verifying))
     }
 
     /// Records a change of the views; refused ones are failures too.
