@@ -3,6 +3,7 @@
 
 mod change;
 mod follow;
+mod read;
 mod verdicts;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::change::ChangeError;
+pub use self::read::read;
 use self::verdicts::Verdicts;
 use crate::create::first_event;
 

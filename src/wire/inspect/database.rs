@@ -1,19 +1,26 @@
 //! What the database of a configuration is like, and what it lets this process do.
 
+use std::time::Duration;
+
+use tidewheel_engine::config::views::FIRST_GENERATION;
 use tidewheel_projector::views::TABLES;
-use tidewheel_store::StoreError;
+use tidewheel_schemas::TopicFamily;
 use tidewheel_store::cql::{CqlStore, CqlStoreOptions, Inspection, Permissions, TableState};
+use tidewheel_store::{Generation, StoreError};
 
 use super::super::cluster::cql_options;
 use super::script;
 use crate::check::{self, Finding};
 use crate::config::Config;
-use crate::node::GENERATION;
+use crate::wire;
 
 /// What a process does with rows.
 const USES: [&str; 2] = ["SELECT", "MODIFY"];
 /// What it does with tables that are missing or lack columns.
 const MAKES: [&str; 2] = ["CREATE", "ALTER"];
+
+/// How long the configuration's log may take to say which generations there are.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks at it.
 pub(super) async fn inspect(config: &Config) -> Vec<Finding> {
@@ -22,13 +29,41 @@ pub(super) async fn inspect(config: &Config) -> Vec<Finding> {
         Err(error) => return vec![Finding::error("configuration", error)],
     };
     let subject = format!("database {}", options.contact_points.join(", "));
-    match CqlStore::inspect(options.clone(), GENERATION, TABLES).await {
-        Ok(inspection) => findings(&options, subject, inspection),
-        Err(error) => vec![Finding::error(subject, error)],
+    let mut findings: Vec<Finding> = Vec::new();
+    for generation in generations(config).await {
+        let found = match CqlStore::inspect(options.clone(), generation, TABLES).await {
+            Ok(inspection) => self::findings(&options, subject.clone(), generation, inspection),
+            Err(error) => vec![Finding::error(subject.clone(), error)],
+        };
+        for finding in found {
+            // What is not about tables is found with each generation.
+            if !findings.iter().any(|known| known.subject == finding.subject) {
+                findings.push(finding);
+            }
+        }
     }
+    findings
 }
 
-fn findings(options: &CqlStoreOptions, subject: String, inspection: Inspection) -> Vec<Finding> {
+/// The generations of the views that the configuration's log names; the first one if it does not say.
+async fn generations(config: &Config) -> Vec<Generation> {
+    let first = vec![Generation(FIRST_GENERATION)];
+    let opening = config.clone();
+    let Ok(Ok(opened)) = tokio::task::spawn_blocking(move || wire::open_log(&opening)).await else {
+        return first;
+    };
+    let topic = TopicFamily::ConfigChanges.topic(&config.prefix, &config.datacenter);
+    let read = tokio::time::timeout(PATIENCE, tidewheel_runtime::config::read(&opened.log, &topic)).await;
+    let Ok(Ok(snapshot)) = read else { return first };
+    snapshot.views(&config.datacenter).generations.keys().copied().map(Generation).collect()
+}
+
+fn findings(
+    options: &CqlStoreOptions,
+    subject: String,
+    generation: Generation,
+    inspection: Inspection,
+) -> Vec<Finding> {
     let (known, connected) = inspection.nodes;
     let nodes = format!("{connected} of {known} nodes of datacenter {} are connected", options.datacenter);
     let mut findings = vec![
@@ -55,7 +90,7 @@ fn findings(options: &CqlStoreOptions, subject: String, inspection: Inspection) 
         Err(error) => findings.push(Finding::error(keyspace, error)),
     }
     if !missing.is_empty() {
-        let subject = format!("tables of generation {}", GENERATION.0);
+        let subject = format!("tables of generation {}", generation.0);
         let what = format!("not there: {}", missing.join(", "));
         findings.push(if makes.is_empty() {
             Finding::warning(subject, format!("{what}; the first process creates them"))
@@ -66,7 +101,7 @@ fn findings(options: &CqlStoreOptions, subject: String, inspection: Inspection) 
     }
     if inspection.tables.iter().all(is_ready) {
         let what = format!("all {} are there with the right columns and can be read", TABLES.len());
-        findings.push(Finding::ok(format!("tables of generation {}", GENERATION.0), what));
+        findings.push(Finding::ok(format!("tables of generation {}", generation.0), what));
     }
     for (name, state) in inspection.tables {
         let subject = format!("table {name}");

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tidewheel_engine::Transition;
 use tidewheel_engine::config::views::ViewsState;
-use tidewheel_engine::config::{ConfigEntity, ConfigFold};
 use tidewheel_log::{Appended, Bounds, EventLog, LogError, MemoryLog, SharedLog};
 use tidewheel_projector::Generations;
+use tidewheel_runtime::config;
 use tidewheel_schemas::{Name, NewRecord, Record, Topic, TopicPartition};
 use tidewheel_store::{Generation, MemoryStore, SharedStore};
 use tokio::time::Instant;
@@ -149,16 +149,10 @@ impl World {
 
     /// The generations of the views and their replays, as the configuration's log says now.
     pub async fn views_state(&self) -> ViewsState {
-        let records = self.log().read(&self.config_place(), 0, usize::MAX).await.unwrap_or_default();
-        let (mut fold, mut views) = (ConfigFold::new(0), ViewsState::initial(self.datacenter.clone()));
-        for record in &records {
-            if let Ok(transition) = fold.apply(record)
-                && let Some(ConfigEntity::Views(after)) = transition.after
-            {
-                views = ViewsState::clone(&after);
-            }
+        match config::read(&self.shared_log(), &self.config_topic).await {
+            Ok(snapshot) => ViewsState::clone(&snapshot.views(&self.datacenter)),
+            Err(_) => ViewsState::initial(self.datacenter.clone()),
         }
-        views
     }
 
     /// The generation that the configuration says is read.

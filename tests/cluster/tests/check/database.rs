@@ -1,14 +1,21 @@
 //! Keyspace, tables, permissions and clock of the database.
 
+use std::time::Duration;
+
 use scylla::client::session_builder::SessionBuilder;
 use tidewheel::check::{Finding, Level};
 use tidewheel::config::Config;
 use tidewheel::node::GENERATION;
 use tidewheel_cluster::kafka;
+use tidewheel_engine::Verdict;
 use tidewheel_native::{Cassandra, CassandraOptions, SUPERUSER, SUPERUSER_PASSWORD, available_or_skip};
 use tidewheel_projector::views::TABLES;
+use tidewheel_runtime::{ConfigOptions, Configuration, SharedClock, SystemClock};
+use tidewheel_schemas::event::{ReplayScope, ReplayStarted};
+use tidewheel_schemas::{Author, Entity, Envelope, EventId, TopicFamily};
 use tidewheel_store::cql::{CqlStore, CqlStoreOptions, Secret};
 use tidewheel_store::{StateStore as _, StoreError};
+use tokio_util::sync::CancellationToken;
 
 use crate::{all, config, look, says};
 
@@ -30,6 +37,43 @@ async fn run(point: &str, statements: &[&str]) {
     for statement in statements {
         session.query_unpaged(*statement, &[]).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
+}
+
+/// Has the configuration's log say that another generation of the views is filled.
+async fn another_generation(config: &Config) {
+    let opening = config.clone();
+    let opened = tokio::task::spawn_blocking(move || tidewheel::wire::open_log(&opening));
+    let (shutdown, clock) = (CancellationToken::new(), SystemClock::shared());
+    let configuration = Configuration::start(ConfigOptions {
+        log: opened.await.expect("an attempt").expect("a log").log,
+        topic: TopicFamily::ConfigChanges.topic(&config.prefix, &config.datacenter),
+        process: "operator".into(),
+        clock: SharedClock::clone(&clock),
+        shutdown: shutdown.clone(),
+    });
+    configuration.complete().await;
+    let started = ReplayStarted {
+        replay: 1,
+        kind: "rebuild".to_owned(),
+        generation: 2,
+        scope: ReplayScope::default(),
+        ends: vec![0; 3],
+        records_per_second: None,
+        activates: false,
+    };
+    let envelope = Envelope {
+        event_id: EventId::random(clock.random_16()),
+        entity: Entity::Views(config.datacenter.clone()),
+        namespace: None,
+        recorded_at_us: clock.now_us(),
+        cause: None,
+        traceparent: None,
+        author: Author::Ingest { principal: "operator".into() },
+    };
+    let changed = configuration.change(envelope, started.into(), Duration::from_secs(30)).await;
+    let judged = changed.expect("an append").judged.expect("a verdict");
+    assert_eq!(judged.verdict, Verdict::Accepted);
+    shutdown.cancel();
 }
 
 /// What was found on the database.
@@ -124,6 +168,10 @@ async fn what_the_database_lacks_is_told_and_nothing_is_made() {
         Level::Warning,
         &[first, "the first process appends them"],
     );
+
+    another_generation(&superuser).await;
+    let findings = found(&superuser).await;
+    says(&findings, "tables of generation 2", Level::Warning, &["runs_g2", "the first process creates them"]);
 
     let mut elsewhere = superuser.clone();
     elsewhere.datacenters.values_mut().for_each(|own| own.keyspace = Some("elsewhere".into()));
