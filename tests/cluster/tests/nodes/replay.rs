@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use tidewheel_cluster::audit::{audit, audit_of};
 use tidewheel_cluster::load::{Load, all_completed};
 use tidewheel_cluster::nodes::{Cluster, PATIENCE, Servers};
-use tidewheel_store::Generation;
+use tidewheel_projector::views::runs_by;
+use tidewheel_store::{Generation, Scan, Value as Column, Write, WriteSet};
 
 use crate::{NODE, took};
 
@@ -33,6 +34,16 @@ impl Operator {
     async fn views(&self) -> Value {
         let sent = self.client.get(format!("{}/v1/replays", self.address)).send().await;
         sent.expect("an answer").json().await.expect("JSON")
+    }
+
+    /// Compares the views that are read with the log.
+    async fn verify(&self, body: &Value) -> Value {
+        let request = self.client.post(format!("{}/v1/replay/verify", self.address)).json(body);
+        let lines = request.send().await.expect("an answer").text().await.expect("lines");
+        let last = lines.lines().last().unwrap_or_default();
+        let mut last: Value = serde_json::from_str(last).expect("JSON");
+        assert!(last["report"].is_object(), "{last}");
+        last["report"].take()
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
@@ -112,6 +123,44 @@ async fn views_are_rebuilt_and_cut_over_while_processes_work_and_die() {
     let acknowledged = load.end().await;
     all_completed(&third.address, &acknowledged).await;
     audit_of(&cluster, "alpha", Generation(2)).await;
+    rows_are_mended_or_rebuilt(&cluster, &operator).await;
     second.stop().await;
     third.stop().await;
+}
+
+/// A row that was lost is mended in place; one that somebody wrote, with the time of their clock, wins over what a mend
+/// writes, and goes with its generation.
+async fn rows_are_mended_or_rebuilt(cluster: &Cluster, operator: &Operator) {
+    let (store, table) = (cluster.store("alpha").await, &runs_by::WORKFLOW);
+    let scan = Scan { partition: None, from: None, to: None, after: None, reverse: false, limit: 2 };
+    let rows = store.scan(Generation(2), table, &scan).await.expect("rows").rows;
+    let [lost, edited] = rows.try_into().expect("two rows");
+    let mut columns = edited.columns;
+    columns[1] = Column::Int(1_000_000);
+    let hour_us = 3_600_000_000;
+    let writes = WriteSet {
+        inserts: vec![Write {
+            table,
+            key: edited.key,
+            timestamp_us: edited.timestamp_us + hour_us,
+            columns: Some(columns),
+        }],
+        deletions: vec![Write { table, key: lost.key, timestamp_us: lost.timestamp_us, columns: None }],
+        ..WriteSet::default()
+    };
+    store.write(Generation(2), &writes).await.expect("two rows are spoilt");
+    let found = operator.verify(&json!({})).await;
+    assert_eq!((&found["difference_count"], &found["mendable_count"]), (&json!(2), &json!(1)), "{found}");
+    let kinds: Vec<_> = (found["differences"].as_array().into_iter().flatten())
+        .map(|difference| {
+            assert!(difference["first_divergent"]["event_id"].is_string(), "{difference}");
+            difference["kind"].as_str().unwrap_or_default()
+        })
+        .collect();
+    assert!(kinds.contains(&"missing") && kinds.contains(&"newer"), "{kinds:?}");
+    let mended = operator.verify(&json!({"mend": true})).await;
+    assert_eq!(mended["mended"]["remaining"], 1, "{mended}");
+    operator.post("/v1/replays", &json!({"kind": "rebuild", "activates": true})).await;
+    operator.until("what was rebuilt is read", |views| views["read_here"] == 3).await;
+    audit_of(cluster, "alpha", Generation(3)).await;
 }
