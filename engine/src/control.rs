@@ -54,7 +54,12 @@ fn may_write(event_type: EventType, author: &Author) -> bool {
     use EventType as T;
     match event_type {
         T::LogCreated | T::PartitionClaimed => matches!(author, Author::Candidate { .. }),
-        T::FoldRaised | T::RunStarted | T::RunCancelRequested | T::RunTerminated | T::RunResumed => {
+        T::FoldRaised
+        | T::RunStarted
+        | T::RunCancelRequested
+        | T::RunTerminated
+        | T::RunResumed
+        | T::RunUnparked => {
             matches!(author, Author::Ingest { .. })
         }
         T::NamespaceCreated

@@ -15,7 +15,7 @@ use self::unseen::Unseen;
 use crate::control::Control;
 use crate::outbox::OutboxEntry;
 use crate::run::Run;
-use crate::run::apply::{Applied, Place, apply, create, park, repeated};
+use crate::run::apply::{Applied, Place, apply, create, halt, park, repeated};
 use crate::run::rewind::rewind;
 use crate::transition::{OutboxChange, Transition};
 use crate::verdict::{Rejection, Verdict};
@@ -129,7 +129,7 @@ impl Fold {
         let safe = self.runs.get(&run_id).is_some_and(|run| {
             let is_held =
                 run.header.applied_offset <= applied_offset || mutation::is(Mutation::EvictsTooEarly);
-            is_held && (run.header.parked_at.is_none() || mutation::is(Mutation::EvictsParked))
+            is_held && (!run.header.is_frozen() || mutation::is(Mutation::EvictsParked))
         });
         if safe {
             self.runs.remove(&run_id);
@@ -297,7 +297,11 @@ impl Fold {
             (Entity::Run(run_id), Err(_)) => {
                 // The owner wrote something this build cannot read: applying what follows would be guessing.
                 if let (Author::Engine { .. }, Some(run)) = (&headers.author, self.runs.get_mut(run_id)) {
-                    park(run, place)
+                    if self.control.fold < registry::FOLD_UNPARKS {
+                        park(run, place)
+                    } else {
+                        halt(run, place)
+                    }
                 } else {
                     Applied::nothing(Verdict::Rejected(Rejection::Undecodable))
                 }

@@ -200,7 +200,7 @@ impl Partition {
         }
         let (Entity::Run(run_id), Some(change)) = (&headers.entity, &transition.run) else { return };
         let run_id = *run_id;
-        if change.after.status != RunStatus::Running {
+        if change.after.status != RunStatus::Running || change.after.parked_at.is_some() {
             self.retire(run_id);
         } else if let (Verdict::Accepted, Some(entry)) = (transition.verdict, &change.entry)
             && headers.author.is_external()

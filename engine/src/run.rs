@@ -107,8 +107,9 @@ pub struct RunHeader {
     pub reason: Option<Arc<str>>,
     /// Where code and history differ, while parked.
     pub divergence: Option<Arc<Divergence>>,
-    /// Offset of the record at which a reader parked this entity (unknown type, refused row); nothing after it
-    /// is applied. Reader state, not part of the run's status.
+    /// Offset of the record at which this run halted: nobody can read it, or a view's store refused a row. From fold
+    /// version 2 on an unreadable record counts as applied, and what comes from outside after it is; else see
+    /// [`Self::is_frozen`]. Stays when the run is terminated meanwhile.
     pub parked_at: Option<i64>,
     /// Offset of the last record that changed this entity; records at or below it are skipped on a refold.
     pub applied_offset: i64,
@@ -117,6 +118,12 @@ pub struct RunHeader {
 }
 
 impl RunHeader {
+    /// Whether nothing is applied after the record that parked it: a row of it was refused, or an unreadable record came
+    /// under fold version 1. Only a rebuild of the views helps.
+    pub fn is_frozen(&self) -> bool {
+        self.parked_at.is_some_and(|parked_at| self.applied_offset < parked_at)
+    }
+
     /// When `decide` has something to do for this run: `Some(i64::MIN)` now, `Some(due)` at that time, `None` never
     /// (until another external record).
     pub fn work_due_us(&self) -> Option<i64> {
@@ -215,11 +222,14 @@ pub struct Run {
     pub resolved: BTreeSet<Location>,
     /// External event ids and their outcomes, for deduplication.
     pub remembered: RememberedEvents,
+    /// The ordinal of the newest external that let the run go on without a record, 0 if there is none: what was decided
+    /// on fewer externals was decided on that record. Derived from the history.
+    pub decided_from: u64,
 }
 
 impl Run {
     /// Puts a run together from what a view stores: the header, the history in offset order and the parts.
-    /// What is derived (resolved locations) is derived here.
+    /// What is derived (resolved locations, what decisions must have seen) is derived here.
     pub fn from_parts(
         header: Arc<RunHeader>,
         history: Vec<HistoryEntry>,
@@ -227,12 +237,15 @@ impl Run {
         timers: BTreeMap<Location, Timer>,
         remembered: RememberedEvents,
     ) -> Self {
-        let mut resolved = BTreeSet::new();
+        let (mut resolved, mut decided_from) = (BTreeSet::new(), 0);
         for entry in &history {
+            if let (Event::RunUnparked(_), Origin::External { ordinal }) = (&*entry.event, entry.origin) {
+                decided_from = ordinal;
+            }
             progress::resolved_by(&entry.event, |location| {
                 resolved.insert(location.clone());
             });
         }
-        Self { header, history, unread, timers, resolved, remembered }
+        Self { header, history, unread, timers, resolved, remembered, decided_from }
     }
 }

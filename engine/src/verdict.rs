@@ -15,7 +15,7 @@ pub enum Rejection {
     TooManySignals,
     /// The run ended before its workflow read this signal.
     SignalUnread,
-    /// The run is not parked, so there is nothing to resume.
+    /// The run is not parked, or not where the request says, so there is nothing to resume.
     NotParked,
     /// The run is parked; its engine records wait for a resume.
     RunParked,
@@ -132,7 +132,7 @@ impl fmt::Display for Rejection {
             Self::WrongNamespace => "the run belongs to another namespace",
             Self::TooManySignals => "the run has 10000 signals waiting; its workflow must read some first",
             Self::SignalUnread => "the run ended before its workflow read this signal",
-            Self::NotParked => "the run is not parked, so there is nothing to resume",
+            Self::NotParked => "the run is not parked, or not at that record, so there is nothing to resume",
             Self::RunParked => "the run is parked; resume it first",
             Self::LocationTaken => "another result for this location was accepted before",
             Self::WrongPartition => "the key does not hash to this partition; use the murmur2 partitioner",

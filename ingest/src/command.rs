@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tidewheel_api::{JsonBody, Problem};
+use tidewheel_api::{Code, JsonBody, Problem};
 use tidewheel_schemas::Event;
-use tidewheel_schemas::event::{RunCancelRequested, RunResumed, RunSignaled, RunTerminated};
+use tidewheel_schemas::event::{RunCancelRequested, RunResumed, RunSignaled, RunTerminated, RunUnparked};
 use tidewheel_schemas::limit::FAILURE_MESSAGE_BYTES_MAX;
 use utoipa::ToSchema;
 
@@ -41,6 +41,17 @@ pub struct EndRun {
 #[serde(deny_unknown_fields)]
 pub struct ResumeRun {}
 
+/// Which record a run is to go on without.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnparkRun {
+    /// The offset of the record that parked it, as `GET /v1/parked` names it.
+    #[schema(minimum = 0, example = 4711)]
+    offset: i64,
+    /// The reason, for people; at most 16 KiB.
+    reason: String,
+}
+
 /// What a request does to an existing run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -48,6 +59,7 @@ pub(crate) enum Command {
     Cancel,
     Terminate,
     Resume,
+    Unpark,
 }
 
 impl Command {
@@ -58,10 +70,16 @@ impl Command {
             Self::Cancel => "cancel",
             Self::Terminate => "terminate",
             Self::Resume => "resume",
+            Self::Unpark => "unpark",
         }
     }
 
-    /// The event that `body` asks for. All but a signal may come without a body.
+    /// Whether the request may come without a body.
+    pub(crate) const fn may_be_empty(self) -> bool {
+        !matches!(self, Self::Signal | Self::Unpark)
+    }
+
+    /// The event that `body` asks for.
     pub(crate) fn event(self, body: &JsonBody) -> Result<Event, Problem> {
         Ok(match self {
             Self::Signal => {
@@ -76,6 +94,15 @@ impl Command {
                     body.parse::<ResumeRun>()?;
                 }
                 RunResumed {}.into()
+            }
+            Self::Unpark => {
+                let UnparkRun { offset, reason } = body.parse()?;
+                over(reason.len(), FAILURE_MESSAGE_BYTES_MAX, "reason", "bytes")?;
+                if reason.trim().is_empty() {
+                    let detail = "say why, for those who look at the run's history later";
+                    return Err(Problem::new(Code::InvalidField, detail).field("reason"));
+                }
+                RunUnparked { offset, reason }.into()
             }
         })
     }

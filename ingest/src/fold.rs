@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::extract::FromRef;
 use futures::future::BoxFuture;
 use serde::Serialize;
-use tidewheel_api::{Code, Principal, Problem};
+use tidewheel_api::{Code, Namespaces, Principal, Problem};
 use tidewheel_engine::{Rejection, Verdict};
 use tidewheel_schemas::event::FoldRaised;
 use tidewheel_schemas::{Author, Entity, Envelope, EventId, Position, encode};
@@ -108,5 +109,11 @@ impl Raising {
             _ => "pending",
         };
         Ok(RaisedPartition { partition, before, outcome, position: Some(judged.position) })
+    }
+}
+
+impl FromRef<Raising> for Namespaces {
+    fn from_ref(raising: &Raising) -> Self {
+        Self::from_ref(&raising.ingest)
     }
 }

@@ -10,6 +10,7 @@ pub mod runs;
 pub mod schemas;
 mod security;
 pub mod tokens;
+pub mod unpark;
 
 use axum::Router;
 use tidewheel_api::{Auth, fallback};
@@ -85,9 +86,9 @@ pub fn forwarding(router: OpenApiRouter, forwarder: Forwarder) -> OpenApiRouter 
     router.route_layer(axum::middleware::from_fn_with_state(forwarder, forward::route::forward))
 }
 
-/// The route that raises the fold version, described.
+/// The routes that look at the fold version in force: the one that raises it, and what only newer ones have. Described.
 pub fn fold_router(raising: Raising) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(fold::raise)).with_state(raising)
+    OpenApiRouter::new().routes(routes!(fold::raise)).routes(routes!(unpark::unpark)).with_state(raising)
 }
 
 /// Puts the face together: the routes given, `/openapi.json` and `/docs` describing them, problems for everything else.

@@ -192,6 +192,16 @@ impl Views {
         row.map(|row| partition_control::read(partition, row)).transpose()
     }
 
+    /// Where a run of a partition is parked, if it is.
+    ///
+    /// # Errors
+    /// When the store fails or the row cannot be read.
+    pub async fn parked_run(&self, partition: u32, run_id: RunId) -> Result<Option<ParkedRow>, StoreError> {
+        let row =
+            self.store.get(self.generation, &parked::TABLE, &parked::row_key(partition, run_id)).await?;
+        row.map(parked::read).transpose()
+    }
+
     /// Up to `limit` parked runs of a partition in the order of their ids, those after `after`.
     ///
     /// # Errors

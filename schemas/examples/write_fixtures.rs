@@ -10,14 +10,14 @@ use tidewheel_schemas::payload::ContentType;
 use tidewheel_schemas::testing::Fixture;
 use tidewheel_schemas::{
     Author, ConfigEvent, Entity, EventId, Failure, LogId, Name, OutboxName, Payload, RunId, TokenHash,
-    TokenId, codec,
+    TokenId, codec, registry,
 };
 
 fn main() -> io::Result<()> {
     for full in [true, false] {
         for event_type in EventType::WORKFLOW {
             let (envelope, event) = (envelope(*event_type, full), event(*event_type, full));
-            write(codec::SCHEMA_ID, *event_type, full, &Fixture::of(&envelope, &event))?;
+            write(registry::written_with(*event_type), *event_type, full, &Fixture::of(&envelope, &event))?;
         }
         for event in config_events(full) {
             let fixture = Fixture::of_config(&config_envelope(&event, full), &event);
@@ -164,6 +164,7 @@ fn envelope(event_type: EventType, full: bool) -> Envelope {
         | EventType::RunCancelRequested
         | EventType::RunTerminated
         | EventType::RunResumed
+        | EventType::RunUnparked
         | EventType::NamespaceCreated
         | EventType::TokenCreated
         | EventType::TokenRotated
@@ -289,6 +290,10 @@ fn event(event_type: EventType, full: bool) -> Event {
         EventType::RunCancelled => RunCancelled { reason: text("the customer changed her mind") }.into(),
         EventType::RunDiverged => {
             RunDiverged { location: place(), expected: text("step charge-card"), found: text("timer") }.into()
+        }
+        EventType::RunUnparked => {
+            RunUnparked { offset: if full { i64::MAX } else { 0 }, reason: text("its value is cut off") }
+                .into()
         }
         EventType::NamespaceCreated
         | EventType::TokenCreated

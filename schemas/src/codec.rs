@@ -21,8 +21,9 @@ use crate::name::Name;
 use crate::record::{NewRecord, RecordHeaders};
 use crate::registry;
 
-/// The schema id that [`encode`] writes.
-pub const SCHEMA_ID: u32 = registry::WORKFLOW_EVENT_V1;
+/// The newest schema id that [`encode`] writes. An older one is written for the types that it has; the bytes after the
+/// framing are the same.
+pub const SCHEMA_ID: u32 = registry::WORKFLOW_EVENT_V2;
 /// The schema id that [`encode_config`] writes.
 pub const CONFIG_SCHEMA_ID: u32 = registry::CONFIG_CHANGE_V1;
 
@@ -116,7 +117,8 @@ pub enum DecodeError {
 /// # Errors
 /// When the record would be over the limit, or a field has no place in the schema; see [`EncodeError`].
 pub fn encode(envelope: &Envelope, event: &Event) -> Result<NewRecord, EncodeError> {
-    put(envelope, event.event_type(), SCHEMA_ID, event.size_hint(), |out| event.write(out))
+    let schema_id = registry::written_with(event.event_type());
+    put(envelope, event.event_type(), schema_id, event.size_hint(), |out| event.write(out))
 }
 
 /// Encodes an event of the configuration as a record with key and headers.
@@ -198,8 +200,12 @@ pub fn decode_config(headers: &Headers, value: &Bytes) -> Result<(Envelope, Conf
 /// As [`decode`], except for what is wrong with the event itself.
 pub fn open<'a>(headers: &'a Headers, value: &'a Bytes) -> Result<Opened<'a>, DecodeError> {
     let schema_id = agreed_schema_id(headers, value)?;
-    if schema_id == SCHEMA_ID {
-        let head = Head::read(headers, Input::new(value, FRAME_BYTES), EventType::WORKFLOW)?;
+    if schema_id == SCHEMA_ID || schema_id == registry::WORKFLOW_EVENT_V1 {
+        // The newer schema has more branches and differs in nothing else.
+        let is_newest = schema_id == SCHEMA_ID;
+        let branches = if is_newest { EventType::WORKFLOW.len() } else { registry::WORKFLOW_TYPES_V1 };
+        let union = EventType::WORKFLOW.get(..branches).unwrap_or_default();
+        let head = Head::read(headers, Input::new(value, FRAME_BYTES), union)?;
         Ok(Opened(Inner::Envelope(head)))
     } else if schema_id == CONFIG_SCHEMA_ID {
         Err(DecodeError::UnknownSchema { schema_id })

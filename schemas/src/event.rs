@@ -150,6 +150,8 @@ events! {
         RunCancelled = "run-cancelled",
         /// The workflow's code does not match its history.
         RunDiverged = "run-diverged",
+        /// A run goes on without the record that parked it.
+        RunUnparked = "run-unparked",
     }
     config {
         /// A namespace begins to exist.
@@ -433,6 +435,16 @@ pub struct RunDiverged {
     pub expected: String,
     /// What the history says.
     pub found: String,
+}
+
+/// A run goes on without the record that parked it: what was decided on that record is decided anew. Accepted only if
+/// the run is parked at exactly that record. External.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunUnparked {
+    /// Offset of the record that parked the run.
+    pub offset: i64,
+    /// Why, for people.
+    pub reason: String,
 }
 
 impl Serialize for Location {

@@ -72,8 +72,8 @@ mutations! {
     /// §4, §7: a location has at most one result. A second result of a step, or one that arrives after a timeout,
     /// replaces what the workflow has acted on.
     SecondResultCounts = "second_result_counts",
-    /// §4: nothing is applied after the record that parked an entity. Records that depend on the unread one change
-    /// the run as if it were not there.
+    /// §4: nothing that was decided after the record that parked an entity is applied, and below fold version 2 nothing
+    /// at all. Records that depend on the unread one change the run as if it were not there.
     ParkedGoesOn = "parked_goes_on",
     /// §7: rows that are further than the fold are rewound to it (docs/adr/0004-rows-ahead-are-rewound.md). After a crash
     /// between rows and checkpoint the records in between are skipped, and the messages they sent are sent by nobody.
@@ -98,8 +98,8 @@ mutations! {
     EvictsTooEarly = "evicts_too_early",
     /// §5: an entity with work under way stays in memory. A step's result finds nobody and its run stands still.
     EvictsBusy = "evicts_busy",
-    /// §4: a parked entity is not evicted. The mark is reader state; a run loaded without it goes on past the record
-    /// that parked it.
+    /// §4: an entity to which nothing is applied any more is not evicted. The mark is reader state; a run loaded without
+    /// it goes on past the record that parked it.
     EvictsParked = "evicts_parked",
     /// §5: timers of evicted runs stay known up to the horizon. A sleep ends minutes late, or never.
     EvictedTimersForgotten = "evicted_timers_forgotten",

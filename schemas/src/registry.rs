@@ -13,6 +13,13 @@ pub const WORKFLOW_EVENT_V1: u32 = 1;
 /// Id of the first schema of `{prefix}.config.changes`.
 pub const CONFIG_CHANGE_V1: u32 = 2;
 
+/// Id of the second schema of `{prefix}.{dc}.workflow.events`, which has `run-unparked`. Records of the types that the
+/// first one has are still written with that: a reader of fold version 1 knows no other.
+pub const WORKFLOW_EVENT_V2: u32 = 3;
+
+/// How many event types the first schema has: the first ones of [`EventType::WORKFLOW`].
+pub const WORKFLOW_TYPES_V1: usize = 23;
+
 /// A schema that records were written with. Ids and texts never change and are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReleasedSchema {
@@ -40,10 +47,19 @@ const RELEASED: &[ReleasedSchema] = &[
         version: 1,
         text: include_str!("../fixtures/v2/schema.avsc"),
     },
+    ReleasedSchema {
+        id: WORKFLOW_EVENT_V2,
+        family: TopicFamily::WorkflowEvents,
+        version: 2,
+        text: include_str!("../fixtures/v3/schema.avsc"),
+    },
 ];
 
 /// The newest fold version this build knows.
-const FOLD_NEWEST: u32 = 1;
+const FOLD_NEWEST: u32 = 2;
+
+/// The fold version from which on a parked run takes in what comes from outside, and `run-unparked` lets it go on.
+pub const FOLD_UNPARKS: u32 = 2;
 
 /// The newest fold version this process knows: the build's own, unless a test lets it know the next one.
 pub fn fold_newest() -> u32 {
@@ -101,6 +117,12 @@ pub fn subjects<'a>(
 pub fn allowed(fold: u32, event_type: EventType, schema_id: u32) -> bool {
     match fold {
         1 => schema_id == WORKFLOW_EVENT_V1 && in_fold_1(event_type),
+        2 => match schema_id {
+            WORKFLOW_EVENT_V1 => in_fold_1(event_type),
+            // A producer may write with the newest schema whatever it describes.
+            WORKFLOW_EVENT_V2 => in_fold_2(event_type),
+            _ => false,
+        },
         #[cfg(any(test, feature = "test-util"))]
         NEXT_FOLD => crate::testing::next_fold::allowed(event_type, schema_id),
         _ => false,
@@ -133,7 +155,8 @@ const fn in_fold_1(event_type: EventType) -> bool {
         | EventType::RunFailed
         | EventType::RunCancelled
         | EventType::RunDiverged => true,
-        EventType::NamespaceCreated
+        EventType::RunUnparked
+        | EventType::NamespaceCreated
         | EventType::TokenCreated
         | EventType::TokenRotated
         | EventType::TokenRevoked
@@ -148,6 +171,17 @@ const fn in_fold_1(event_type: EventType) -> bool {
         | EventType::GenerationDropped
         | EventType::ViewsMended => false,
     }
+}
+
+/// What the second schema has beside the first one.
+const fn in_fold_2(event_type: EventType) -> bool {
+    matches!(event_type, EventType::RunUnparked) || in_fold_1(event_type)
+}
+
+/// The schema that records of this type are written with: the first one that has it, so that they count under every
+/// fold version that does.
+pub const fn written_with(event_type: EventType) -> u32 {
+    if matches!(event_type, EventType::RunUnparked) { WORKFLOW_EVENT_V2 } else { WORKFLOW_EVENT_V1 }
 }
 
 /// As [`allowed`], for `{prefix}.config.changes`.
@@ -197,7 +231,8 @@ const fn in_config_fold_1(event_type: EventType) -> bool {
         | EventType::RunCompleted
         | EventType::RunFailed
         | EventType::RunCancelled
-        | EventType::RunDiverged => false,
+        | EventType::RunDiverged
+        | EventType::RunUnparked => false,
     }
 }
 
@@ -233,16 +268,24 @@ mod tests {
             subjects([(TopicFamily::WorkflowEvents, &topic), (TopicFamily::RunnerSignals, &unreleased)]);
         assert_eq!(subjects.len(), 1);
         assert_eq!(subjects[0].0, "tidewheel.dc1.workflow.events-value");
-        assert_eq!((subjects[0].1.id, subjects[0].1.version), (1, 1));
+        assert_eq!((subjects[0].1.id, subjects[0].1.version), (3, 2));
     }
 
     #[test]
-    fn fold_version_1_allows_every_type_of_schema_1_and_no_other_version_is_known() {
+    fn each_fold_version_allows_the_types_of_its_schemas_and_no_other_version_is_known() {
         for event_type in EventType::ALL {
-            assert_eq!(allowed(1, *event_type, 1), EventType::WORKFLOW.contains(event_type));
-            assert!(!allowed(1, *event_type, 2));
-            assert!(!allowed(0, *event_type, 1));
-            assert!(!allowed(2, *event_type, 1));
+            let is_later = *event_type == EventType::RunUnparked;
+            let is_of_workflows = EventType::WORKFLOW.contains(event_type);
+            for fold in [1, 2] {
+                assert_eq!(allowed(fold, *event_type, 1), is_of_workflows && !is_later);
+                assert_eq!(allowed(fold, *event_type, 3), is_of_workflows && fold == 2);
+                assert!(!allowed(fold, *event_type, 2));
+            }
+            for schema_id in [1, 2, 3] {
+                assert!(!allowed(0, *event_type, schema_id));
+                assert!(!allowed(3, *event_type, schema_id));
+            }
+            assert_eq!(written_with(*event_type), if is_later { 3 } else { 1 });
         }
     }
 

@@ -6,14 +6,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tidewheel_schemas::testing::{Fixture, config_to_json, to_json};
-use tidewheel_schemas::{ConfigEvent, EventType, RecordHeaders, decode, decode_config, encode};
+use tidewheel_schemas::{ConfigEvent, EventType, RecordHeaders, decode, decode_config, encode, registry};
 
-/// Digests of every file in `fixtures/v1` and `fixtures/v2`. A frozen file never changes; new ones belong to a new version.
+/// Digests of every file in the folders of `fixtures`. A frozen file never changes; new ones belong to a new version.
 const DIGEST_V1: &str = "6c41bc095c65a1c906dd2a73af5e9f2f9aa961786de92ac34ea393a09c8f7b14";
 const DIGEST_V2: &str = "b1492abe355004fdd214b44eab7ddd68a76da02335fb44edb35270d989e83346";
 
+const DIGEST_V3: &str = "6e6731cc7c70c6da2c3050c18419d279512c7f3fc503a8858c4767fa90a2f010";
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1")
+}
+
+/// Of the types that came with the second schema of workflow events.
+fn later_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v3")
 }
 
 /// Of the configuration's changes.
@@ -45,7 +52,8 @@ fn every_change_of_the_configuration_has_fixtures_that_decode_and_encode_to_the_
 
 #[test]
 fn every_fixture_decodes_to_its_expected_json_and_encodes_to_the_same_bytes() {
-    for (name, fixture) in Fixture::read_all(&folder()).unwrap() {
+    let later = Fixture::read_all(&later_folder()).unwrap();
+    for (name, fixture) in Fixture::read_all(&folder()).unwrap().into_iter().chain(later) {
         let headers = fixture.headers().unwrap();
         let (envelope, event) =
             decode(&headers, &fixture.value()).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -60,7 +68,9 @@ fn every_fixture_decodes_to_its_expected_json_and_encodes_to_the_same_bytes() {
 
 #[test]
 fn every_event_type_and_author_has_fixtures_with_and_without_its_optional_fields() {
-    let fixtures = Fixture::read_all(&folder()).unwrap();
+    let mut fixtures = Fixture::read_all(&folder()).unwrap();
+    assert_eq!(fixtures.len(), 2 * registry::WORKFLOW_TYPES_V1);
+    fixtures.extend(Fixture::read_all(&later_folder()).unwrap());
     let names: BTreeSet<&str> = fixtures.iter().map(|(name, _)| name.as_str()).collect();
     for event_type in EventType::WORKFLOW {
         for variant in ["full", "bare"] {
@@ -92,7 +102,8 @@ fn digest(folder: &Path) -> String {
 
 #[test]
 fn no_frozen_file_changed() {
-    for (folder, frozen) in [(folder(), DIGEST_V1), (config_folder(), DIGEST_V2)] {
+    for (folder, frozen) in [(folder(), DIGEST_V1), (config_folder(), DIGEST_V2), (later_folder(), DIGEST_V3)]
+    {
         assert_eq!(
             digest(&folder),
             frozen,
@@ -120,7 +131,7 @@ fn python_fastavro_reads_and_writes_the_same_bytes() {
         return;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/read_fixtures.py");
-    for folder in [folder(), config_folder()] {
+    for folder in [folder(), config_folder(), later_folder()] {
         let output = Command::new("python3").arg(&script).arg(&folder).output().unwrap();
         let shown =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

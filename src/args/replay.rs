@@ -2,11 +2,13 @@
 
 mod archive;
 mod examine;
+mod parked;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 pub use self::archive::{ArchiveCommand, ImportArchiveArguments};
 pub use self::examine::{DiffArguments, InspectArguments, StepArguments, VerifyArguments};
+pub use self::parked::{ParkedArguments, ParkedCommand, RetryParkedArguments, SkipParkedArguments};
 
 use super::ServerArguments;
 
@@ -33,8 +35,8 @@ pub enum ReplayCommand {
     Rollback(ServerArguments),
     /// Stop writing a generation that is not read, and remove its tables.
     Drop(GenerationArguments),
-    /// List the runs that wait because a record of them could not be applied, why, and the record.
-    Parked(ServerArguments),
+    /// List the runs that wait because a record of them could not be applied, why, and the record; let one go on.
+    Parked(ParkedArguments),
     /// Compare every row of the views with what the log says, and mend what differs.
     Verify(VerifyArguments),
     /// Keep old records in a folder or an object store, read them back, trim the log, make a clone.

@@ -4,6 +4,7 @@ mod archive;
 mod diff;
 mod follow;
 mod inspect;
+mod parked;
 mod step;
 mod verify;
 
@@ -45,7 +46,7 @@ pub async fn run(command: ReplayCommand) -> Result<(), Failure> {
         ReplayCommand::Drop(GenerationArguments { generation, server }) => {
             change(&server, &format!("/v1/generations/{generation}/drop"), &json!({})).await
         }
-        ReplayCommand::Parked(server) => parked(&server).await,
+        ReplayCommand::Parked(arguments) => parked::run(arguments).await,
         ReplayCommand::Verify(arguments) => verify::run(&arguments).await,
         ReplayCommand::Inspect(arguments) => inspect::run(&arguments).await,
         ReplayCommand::Diff(arguments) => diff::run(&arguments).await,
@@ -181,37 +182,6 @@ async fn rollback(server: &ServerArguments) -> Result<(), Failure> {
         )));
     };
     activate(server, previous, false).await
-}
-
-async fn parked(server: &ServerArguments) -> Result<(), Failure> {
-    let client = Client::at(server)?;
-    let mut rows = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let query: Vec<_> = cursor.iter().map(|cursor| ("cursor", cursor.as_str())).collect();
-        let answer = client.get("/v1/parked", &query).await?;
-        let page = answer.json()?;
-        for parked in page["parked"].as_array().into_iter().flatten() {
-            if server.json {
-                print(&parked.to_string())?;
-                continue;
-            }
-            let mut row = ["run_id", "namespace", "workflow", "partition", "offset", "cause"]
-                .map(|name| cell(parked.get(name)))
-                .to_vec();
-            row.extend(["type", "error"].map(|name| cell(parked["record"].get(name))));
-            rows.push(row);
-        }
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = Some(next.to_owned()),
-            None => break,
-        }
-    }
-    if server.json {
-        return Ok(());
-    }
-    let titles = ["run", "namespace", "workflow", "partition", "offset", "cause", "record", "error"];
-    Ok(print(&table(&titles, &rows))?)
 }
 
 /// The views after a change; a change that was not judged in time is a failure that says so.

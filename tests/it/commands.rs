@@ -122,12 +122,12 @@ fn the_fold_is_raised_to_what_the_node_knows_and_no_further() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let node = Node::start(folder, &["--ephemeral"]);
-    let output = node.run(folder, &["fold", "raise", "1"]);
+    let output = node.run(folder, &["fold", "raise", "2"]);
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(shown.lines().filter(|line| line.contains("in_force")).count(), 4, "{shown}");
-    let output = node.run(folder, &["fold", "raise", "2"]);
+    let output = node.run(folder, &["fold", "raise", "3"]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("fold versions 1 to 1") && said.contains("invalid_field"), "{said}");
+    assert!(said.contains("fold versions 1 to 2") && said.contains("invalid_field"), "{said}");
 }

@@ -9,6 +9,7 @@ mod drill;
 mod examine;
 mod node;
 mod operating;
+mod parked;
 mod past;
 
 mod replay;

@@ -1,7 +1,6 @@
 //! Replays against a live node: views are filled again beside the traffic, reads move and come back, a kill at any
 //! moment costs nothing, and what cannot be done is refused with nothing written.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,13 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tidewheel::config::Config;
 use tidewheel::wire;
-use tidewheel_engine::Fold;
 use tidewheel_replay::{Report, Views, verify};
-use tidewheel_schemas::event::RunTagged;
-use tidewheel_schemas::partition::partition_for;
-use tidewheel_schemas::{
-    Author, Entity, Envelope, EventId, Name, RunId, TopicFamily, TopicPartition, encode,
-};
+use tidewheel_schemas::TopicFamily;
 use tidewheel_store::Generation;
 
 use crate::node::{Node, tidewheel};
@@ -319,71 +313,4 @@ fn what_cannot_be_done_is_refused_by_name_and_changes_nothing() {
         .output()
         .unwrap();
     assert_eq!(said.status.code(), Some(3));
-}
-
-/// Appends what an owner of a later build might write and this one cannot read, under the claim in force.
-fn append_unreadable(folder: &Path, run_id: &str) {
-    let config = Config { data_dir: folder.join(".tidewheel"), partitions: PARTITIONS, ..Config::default() };
-    let wiring = wire::open(&config).expect("the folder opens");
-    let run_id: RunId = run_id.parse().expect("an id");
-    let topic = TopicFamily::WorkflowEvents.topic(&config.prefix, &config.datacenter);
-    let key = Entity::Run(run_id).routing_key();
-    let partition = partition_for(&key, PARTITIONS);
-    let place = TopicPartition::new(topic, partition);
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let mut fold = Fold::new(partition);
-        let end = wiring.log.bounds(&place).await.expect("bounds").end;
-        while fold.control().next_offset < end {
-            for record in wiring.log.read(&place, fold.control().next_offset, 1_000).await.expect("records") {
-                fold.apply(&record).expect("folding is total");
-            }
-        }
-        let control = fold.control();
-        let claim = control.claim.expect("a claim");
-        let seen = fold.run(run_id).expect("the run").header.externals;
-        let envelope = Envelope {
-            event_id: EventId::random([7; 16]),
-            entity: Entity::Run(run_id),
-            namespace: Some(Name::new("default").expect("a name")),
-            recorded_at_us: control.log_time_us,
-            cause: None,
-            traceparent: None,
-            author: Author::Engine { claim, seq: control.next_seq, seen, idle: true },
-        };
-        let event = RunTagged { location: "1".parse().expect("a location"), tags: BTreeMap::new() };
-        let mut record = encode(&envelope, &event.into()).expect("a record");
-        record.value.truncate(record.value.len() - 1);
-        wiring.log.append(&place, vec![record]).await.expect("appended");
-    });
-    wiring.close();
-}
-
-#[test]
-fn a_run_whose_record_cannot_be_read_is_listed_with_it_and_the_others_go_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let node = Node::start(folder, WORDS);
-    let waiting = node.json(folder, &["run", "start", "wait"]);
-    let waiting = waiting["run_id"].as_str().unwrap();
-    let listed = |node: &Node| {
-        let output = node.run(folder, &["replay", "parked", "--json"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let lines = String::from_utf8(output.stdout).unwrap();
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
-    };
-    assert_eq!(listed(&node), Vec::<Value>::new());
-    node.ask_to_stop();
-    assert!(node.ended().success());
-    append_unreadable(folder, waiting);
-    let node = Node::start(folder, WORDS);
-    wait_until("it is parked", || !listed(&node).is_empty());
-    let parked = listed(&node);
-    assert_eq!(parked.len(), 1);
-    assert_eq!((&parked[0]["run_id"], &parked[0]["workflow"]), (&json!(waiting), &json!("wait")));
-    assert_eq!(parked[0]["record"]["type"], "run-tagged");
-    assert!(parked[0]["record"]["error"].is_string(), "{parked:?}");
-    start_runs(folder, &node, 20);
-    let runs = || node.json(folder, &["run", "list", "--status", "completed"]);
-    wait_until("the others go on", || runs()["runs"].as_array().unwrap().len() == 20);
 }

@@ -64,6 +64,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/v1/namespaces/{ns}/runs/{run_id}/cancel", STEERS),
     ("POST", "/v1/namespaces/{ns}/runs/{run_id}/terminate", STEERS),
     ("POST", "/v1/namespaces/{ns}/runs/{run_id}/resume", STEERS),
+    ("POST", "/v1/namespaces/{ns}/runs/{run_id}/unpark", STEERS),
     ("GET", "/v1/namespaces/{ns}/runs", READS),
     ("GET", "/v1/namespaces/{ns}/runs/{run_id}", READS_ONE),
     ("GET", "/v1/namespaces/{ns}/runs/{run_id}/result", READS_ONE),

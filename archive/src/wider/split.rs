@@ -2,13 +2,14 @@
 //! it is written, so that nothing is said of a record there that was not said of it before.
 //!
 //! A run's records follow the run, and lie in the order they had. What is about the partition, every part gets. Written
-//! anew is what names a place: claims and sequences of the owner, senders of messages and what was delivered of them.
+//! anew is what names a place: claims and sequences of the owner, senders of messages and what was delivered of them, and
+//! the records that runs go on without.
 //! Left out is what Control refused: it changed nothing, and would be in the way of what follows.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use tidewheel_engine::{Control, Fold, FoldError, Verdict};
-use tidewheel_schemas::event::{LogCreated, OutboxTrimmed, PartitionClaimed};
+use tidewheel_schemas::event::{LogCreated, OutboxTrimmed, PartitionClaimed, RunUnparked};
 use tidewheel_schemas::{
     Author, Entity, Envelope, Event, EventId, EventType, Headers, LogId, NewRecord, OutboxName, Record,
     RecordHeaders, TopicPartition, codec, decode, encode,
@@ -73,6 +74,7 @@ const fn sends(event_type: EventType) -> bool {
         | EventType::RunCancelRequested
         | EventType::RunTerminated
         | EventType::RunResumed
+        | EventType::RunUnparked
         | EventType::StepCompleted
         | EventType::StepFailed
         | EventType::TimerStarted
@@ -198,6 +200,7 @@ impl<'a> Split<'a> {
         };
         let moved = match author {
             Some(author) => self.by(record, headers, author)?,
+            None if headers.event_type == EventType::RunUnparked => self.unparked(index, record, headers)?,
             None => same(record),
         };
         let place = self.put_at(index, moved, verdict)?;
@@ -226,6 +229,21 @@ impl<'a> Split<'a> {
         };
         let headers = Headers { author, ..headers.clone() };
         Ok(NewRecord { key: record.key.clone(), headers: RecordHeaders::Known(headers), value })
+    }
+
+    /// What lets a run go on names the record that parked it, which lies elsewhere now. What named no record of the run's
+    /// part names none there.
+    fn unparked(&self, index: usize, record: &Record, headers: &Headers) -> Result<NewRecord, ArchiveError> {
+        let (Names::New(sources), Ok((envelope, Event::RunUnparked(unparked)))) =
+            (&self.names, decode(headers, &record.value))
+        else {
+            return Ok(same(record));
+        };
+        let own = self.original.control().log.map(|log| (log.log_id, self.place.partition));
+        let moved = own.and_then(|own| sources.get(&own)?.moved.find(unparked.offset));
+        let offset = moved.filter(|(part, _)| *part == index).map_or(-1, |(_, offset)| offset);
+        let event = RunUnparked { offset, ..unparked };
+        encode(&envelope, &event.into()).map_err(|error| self.refused(error.to_string()))
     }
 
     /// Who sent a message, as the clone names it.

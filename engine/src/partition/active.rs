@@ -152,7 +152,8 @@ impl Partition {
             })
             .map(|(_, timer)| timer.due_us)
             .min();
-        self.wakeups.set(run_id, next.filter(|_| run.header.status == RunStatus::Running));
+        let runs = run.header.status == RunStatus::Running && run.header.parked_at.is_none();
+        self.wakeups.set(run_id, next.filter(|_| runs));
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn apply(run: &mut Run, place: Place, envelope: &Envelope, event: Eve
     if place.offset <= run.header.applied_offset && !mutation::is(Mutation::AppliedOffsetIgnored) {
         return Applied::nothing(Verdict::Skipped);
     }
-    if run.header.parked_at.is_some() && !mutation::is(Mutation::ParkedGoesOn) {
+    if run.header.is_frozen() && !mutation::is(Mutation::ParkedGoesOn) {
         return Applied::unchanged(Verdict::Parked, run);
     }
     match &envelope.author {
@@ -93,7 +93,7 @@ pub(crate) fn repeated(
 ) -> Option<Verdict> {
     let is_external = !matches!(headers.author, Author::Engine { .. });
     let is_new = place.offset > run.header.applied_offset || mutation::is(Mutation::AppliedOffsetIgnored);
-    let is_taken = run.header.parked_at.is_none() || mutation::is(Mutation::ParkedGoesOn);
+    let is_taken = !run.header.is_frozen() || mutation::is(Mutation::ParkedGoesOn);
     let is_named =
         namespace == Some(run.header.namespace.as_str()) || mutation::is(Mutation::NamespaceUnchecked);
     let is_late = mutation::is(Mutation::DedupAfterFinished) && run.header.status.is_finished();
@@ -124,7 +124,35 @@ pub(crate) fn create(
     (applied, Some(run))
 }
 
-/// Parks a run at a record no reader of this build can apply; nothing after it is applied until somebody retries.
+/// What a record does that nobody can read, although the owner wrote it: its run halts there. What is decided after it
+/// is refused, since it was decided on what cannot be read; what comes from outside is taken in.
+pub(crate) fn halt(run: &mut Run, place: Place) -> Applied {
+    let header = &run.header;
+    if place.offset <= header.applied_offset {
+        return Applied::nothing(Verdict::Skipped);
+    }
+    if header.is_frozen() {
+        return Applied::unchanged(Verdict::Parked, run);
+    }
+    // As of any other record of the owner then, so that it does not matter who can read this one.
+    if header.status.is_finished() {
+        return Applied::unchanged(Verdict::Rejected(Rejection::RunFinished), run);
+    }
+    if header.status == RunStatus::Parked || header.parked_at.is_some() {
+        return Applied::unchanged(Verdict::Rejected(Rejection::RunParked), run);
+    }
+    halt_at(run, place)
+}
+
+fn halt_at(run: &mut Run, place: Place) -> Applied {
+    let before = Arc::clone(&run.header);
+    let header = Arc::make_mut(&mut run.header);
+    header.parked_at = Some(place.offset);
+    header.applied_offset = place.offset;
+    changed(Verdict::Parked, before, run, None, Effects::default())
+}
+
+/// As [`halt`], below the fold version that lets a halted run go on: nothing after the record is applied.
 pub(crate) fn park(run: &mut Run, place: Place) -> Applied {
     let before = Arc::clone(&run.header);
     if before.parked_at.is_none() && place.offset > before.applied_offset {
@@ -147,10 +175,24 @@ fn apply_external(run: &mut Run, place: Place, envelope: &Envelope, event: Event
         // Final, so the same record is refused for ever the same way without being remembered.
         return Applied::unchanged(Verdict::Rejected(Rejection::RunFinished), run);
     }
+    if let Event::RunUnparked(unparked) = &event
+        && run.header.parked_at.is_none()
+        && run
+            .history
+            .iter()
+            .any(|entry| entry.offset == unparked.offset && matches!(entry.origin, Origin::Engine { .. }))
+    {
+        // Others went on without a record that counts here. Going on would be another history than theirs, unnoticed.
+        return halt_at(run, place);
+    }
     let signals_full = run.unread.len() >= SIGNALS_WAITING_MAX;
     let refusal = if matches!(event, Event::RunSignaled(_)) && signals_full {
         Some(Rejection::TooManySignals)
     } else if matches!(event, Event::RunResumed(_)) && run.header.status != RunStatus::Parked {
+        Some(Rejection::NotParked)
+    } else if let Event::RunUnparked(unparked) = &event
+        && run.header.parked_at != Some(unparked.offset)
+    {
         Some(Rejection::NotParked)
     } else {
         None
@@ -185,6 +227,10 @@ fn apply_external(run: &mut Run, place: Place, envelope: &Envelope, event: Event
         header.status = RunStatus::Running;
         header.divergence = None;
         header.idle_seen = None;
+    } else if let Event::RunUnparked(_) = &event {
+        header.parked_at = None;
+        header.idle_seen = None;
+        run.decided_from = ordinal;
     }
     let entry = push(run, place, envelope, Origin::External { ordinal }, event);
     changed(Verdict::Accepted, before, run, Some(entry), effects)
@@ -227,6 +273,7 @@ fn start(
         timers: std::collections::BTreeMap::new(),
         resolved: std::collections::BTreeSet::new(),
         remembered: RememberedEvents::default(),
+        decided_from: 0,
     };
     let entry = push(&mut run, place, envelope, Origin::External { ordinal: 0 }, started.into());
     let applied = Applied {

@@ -23,11 +23,16 @@ pub(super) fn apply_engine(
     if run.header.status.is_finished() {
         return Applied::unchanged(Verdict::Rejected(Rejection::RunFinished), run);
     }
-    if run.header.status == RunStatus::Parked {
+    let is_halted = run.header.parked_at.is_some() && !mutation::is(Mutation::ParkedGoesOn);
+    if run.header.status == RunStatus::Parked || is_halted {
         return Applied::unchanged(Verdict::Rejected(Rejection::RunParked), run);
     }
     if envelope.namespace.as_ref() != Some(&run.header.namespace) {
         return Applied::unchanged(Verdict::Rejected(Rejection::WrongNamespace), run);
+    }
+    // On its way when the run was let go on, and decided on the record that it goes on without.
+    if seen < run.decided_from && !matches!(event, Event::RunDiverged(_)) {
+        return Applied::unchanged(Verdict::Rejected(Rejection::RunParked), run);
     }
     let before = Arc::clone(&run.header);
     let mut effects = Effects::default();
@@ -154,7 +159,8 @@ fn progress(
         | Event::RunSignaled(_)
         | Event::RunCancelRequested(_)
         | Event::RunTerminated(_)
-        | Event::RunResumed(_) => return Err(Rejection::WrongAuthor),
+        | Event::RunResumed(_)
+        | Event::RunUnparked(_) => return Err(Rejection::WrongAuthor),
     }
     Ok(())
 }
@@ -186,7 +192,8 @@ pub(super) fn resolved_by(event: &Event, mut resolved: impl FnMut(&Location)) {
         | Event::RunSignaled(_)
         | Event::RunCancelRequested(_)
         | Event::RunTerminated(_)
-        | Event::RunResumed(_) => {}
+        | Event::RunResumed(_)
+        | Event::RunUnparked(_) => {}
     }
 }
 

@@ -4,7 +4,9 @@
 //! another process writes the same views. Skipping the records in between would lose what they change outside of the
 //! run: its outbox entries, and the index rows that were to be deleted after the run was written.
 
-use tidewheel_schemas::{Author, Entity, Envelope};
+use std::sync::Arc;
+
+use tidewheel_schemas::{Author, Entity, Envelope, Event};
 
 use super::apply::{Place, apply, create};
 use super::digest::PartsDigest;
@@ -21,6 +23,12 @@ pub(crate) fn rewind(run: &Run, next_offset: i64) -> Option<Run> {
         create(run.header.run_id, place(run, first), &envelope(run, first), (*first.event).clone());
     let mut rewound = rewound?;
     for entry in entries {
+        if let Event::RunUnparked(unparked) = &*entry.event {
+            // What halted it is no part of the history.
+            let header = Arc::make_mut(&mut rewound.header);
+            header.parked_at = Some(unparked.offset);
+            header.applied_offset = header.applied_offset.max(unparked.offset);
+        }
         apply(&mut rewound, place(run, entry), &envelope(run, entry), (*entry.event).clone());
     }
     let refused =
@@ -30,11 +38,24 @@ pub(crate) fn rewind(run: &Run, next_offset: i64) -> Option<Run> {
     }
     let newest = rewound.remembered.iter().last().map_or(i64::MIN, |(_, first)| first.offset);
     let parts = PartsDigest::of(&rewound);
-    let header = std::sync::Arc::make_mut(&mut rewound.header);
+    let header = Arc::make_mut(&mut rewound.header);
     header.applied_offset = header.applied_offset.max(newest);
     header.parts = parts;
-    header.parked_at = run.header.parked_at.filter(|parked_at| *parked_at < next_offset);
+    header.parked_at = parked_at(run, next_offset);
+    if let Some(parked_at) = header.parked_at.filter(|_| !run.header.is_frozen()) {
+        header.applied_offset = header.applied_offset.max(parked_at);
+    }
     Some(rewound)
+}
+
+/// Where the run had halted before the record at `next_offset`: what let it go on says so, or it never went on.
+fn parked_at(run: &Run, next_offset: i64) -> Option<i64> {
+    let later = run.history.iter().skip_while(|entry| entry.offset < next_offset);
+    let unparked = later.into_iter().find_map(|entry| match &*entry.event {
+        Event::RunUnparked(unparked) => Some(unparked.offset),
+        _ => None,
+    });
+    unparked.or(run.header.parked_at).filter(|parked_at| *parked_at < next_offset)
 }
 
 fn place(run: &Run, entry: &HistoryEntry) -> Place {

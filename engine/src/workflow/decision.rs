@@ -36,7 +36,8 @@ pub fn class(event: &Event) -> Class {
         | Event::RunSignaled(_)
         | Event::RunCancelRequested(_)
         | Event::RunTerminated(_)
-        | Event::RunResumed(_) => Class::External,
+        | Event::RunResumed(_)
+        | Event::RunUnparked(_) => Class::External,
         Event::RunDiverged(_) => Class::Note,
         Event::LogCreated(_)
         | Event::PartitionClaimed(_)
@@ -67,6 +68,7 @@ pub fn location(event: &Event) -> Option<&Location> {
         | Event::RunCancelRequested(_)
         | Event::RunTerminated(_)
         | Event::RunResumed(_)
+        | Event::RunUnparked(_)
         | Event::LogCreated(_)
         | Event::PartitionClaimed(_)
         | Event::FoldRaised(_)

@@ -37,6 +37,7 @@ pub fn event(event: &Event) -> String {
         | Event::RunCancelRequested(_)
         | Event::RunTerminated(_)
         | Event::RunResumed(_)
+        | Event::RunUnparked(_)
         | Event::RunDiverged(_)
         | Event::LogCreated(_)
         | Event::PartitionClaimed(_)

@@ -303,6 +303,12 @@ impl Machine {
         let journal = &mut *guard;
         journal.seen += 1;
         let seen = journal.seen;
+        if matches!(&*entry.event, Event::RunUnparked(_)) {
+            // Decided anew in place of what was lost, the end of the code as well: after this record.
+            for emitted in &mut journal.emitted {
+                emitted.seen = seen;
+            }
+        }
         if self.finished {
             return Ok(());
         }

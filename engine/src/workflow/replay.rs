@@ -17,6 +17,7 @@ impl Machine {
             .iter()
             .filter(|entry| matches!(entry.origin, Origin::External { ordinal } if ordinal > 0))
             .peekable();
+        let unparked: Vec<u64> = history.iter().filter_map(unparked_by).collect();
         self.poll()?;
         for entry in history {
             let Origin::Engine { seen, .. } = entry.origin else {
@@ -31,9 +32,13 @@ impl Machine {
             if decision::class(&entry.event) == Class::Note {
                 continue;
             }
+            let decided_anew_until = unparked.iter().rev().find(|ordinal| **ordinal <= seen).copied();
             while self.seen() < seen {
-                // A decision made before this external would stand before this entry.
-                self.nothing_unmatched(entry)?;
+                // A decision made before this external would stand before this entry, unless it was lost with a record
+                // that the run went on without, and made anew after that.
+                if decided_anew_until.is_none_or(|ordinal| self.seen() >= ordinal) {
+                    self.nothing_unmatched(entry)?;
+                }
                 let Some(external) = externals.next() else {
                     let expected = format!("{} external records in the history", self.seen());
                     return Err(self.divergence(None, expected, format!("an entry decided on {seen}")));
@@ -146,6 +151,14 @@ impl Machine {
         let location = decision::location(&entry.event).cloned().unwrap_or_else(end);
         let expected = describe::code(&journal, &location, self.is_finished());
         Divergence { location, expected, found: describe::event(&entry.event) }
+    }
+}
+
+/// The ordinal of an external that let the run go on without a record.
+fn unparked_by(entry: &HistoryEntry) -> Option<u64> {
+    match (&*entry.event, entry.origin) {
+        (Event::RunUnparked(_), Origin::External { ordinal }) => Some(ordinal),
+        _ => None,
     }
 }
 

@@ -101,11 +101,11 @@ fn a_fold_version_this_build_does_not_know_stops_the_partition() {
     let mut world = World::started();
     let author = Author::Ingest { principal: "operator".into() };
     let event_id = world.id();
-    let raised = world.record(event_id, Entity::Partition(0), None, author, &FoldRaised { fold: 2 }.into());
+    let raised = world.record(event_id, Entity::Partition(0), None, author, &FoldRaised { fold: 3 }.into());
     let record = Record { offset: 3, key: raised.key, headers: raised.headers, value: raised.value };
     assert_eq!(fold::check(world.fold.control()), Ok(()));
     // At once: nothing is decided by the old version after it.
-    let newer = FoldError::Newer { partition: 0, offset: 4, fold: 2, known: 1 };
+    let newer = FoldError::Newer { partition: 0, offset: 4, fold: 3, known: 2 };
     assert_eq!(world.fold.apply(&record), Err(newer.clone()));
     let next = Record { offset: 4, ..world.log[2].clone() };
     assert_eq!(world.fold.apply(&next), Err(newer.clone()));

@@ -2,4 +2,5 @@
 
 mod control;
 mod entity;
+mod parked;
 mod world;

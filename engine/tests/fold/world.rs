@@ -53,9 +53,14 @@ pub struct World {
 impl World {
     /// A log that was created with this many partitions and claimed.
     pub fn new(partitions: i32) -> Self {
+        Self::folding(partitions, 1)
+    }
+
+    /// As [`World::new`], by this fold version.
+    pub fn folding(partitions: i32, fold: i32) -> Self {
         let mut world =
             Self { fold: Fold::new(0), log: Vec::new(), claim: 1, seq: 0, now_us: 1_000_000, ids: 0 };
-        let created = LogCreated { log_id: LogId::random([1; 16]), epoch_us: 7_000, partitions, fold: 1 };
+        let created = LogCreated { log_id: LogId::random([1; 16]), epoch_us: 7_000, partitions, fold };
         assert_eq!(world.candidate(created.into()).verdict, Verdict::Accepted);
         assert_eq!(world.candidate(PartitionClaimed { replaces: None }.into()).verdict, Verdict::Accepted);
         world

@@ -27,6 +27,8 @@ enum Act {
     Step(usize, usize, bool),
     Tick(usize, i64),
     Project(usize, usize),
+    Spoil(usize, usize),
+    Unpark(u8),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -44,6 +46,8 @@ fn act() -> impl Strategy<Value = Act> {
         6 => (process.clone(), 0..4_usize, prop::bool::weighted(0.8))
             .prop_map(|(process, which, succeed)| Act::Step(process, which, succeed)),
         4 => (process.clone(), 0..4_usize).prop_map(|(process, lag)| Act::Project(process, lag)),
+        2 => (process.clone(), 0..3_usize).prop_map(|(process, which)| Act::Spoil(process, which)),
+        3 => (0..6_u8).prop_map(Act::Unpark),
         2 => (process, 0..60_000_000_i64).prop_map(|(process, pass_us)| Act::Tick(process, pass_us)),
     ]
 }
@@ -85,15 +89,17 @@ impl World {
             Act::Step(index, which, succeed) => self.finish_step(index % count, *which, *succeed),
             Act::Tick(index, pass_us) => self.tick(index % count, *pass_us),
             Act::Project(index, lag) => self.project(index % count, *lag),
+            Act::Spoil(index, which) => self.spoil(index % count, *which),
+            Act::Unpark(number) => self.unpark(RunId::keyed("default", 1, "order", &number.to_string())),
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, max_shrink_time: 60_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Owners crash, stall, evict, wake up as zombies and append whatever they still held, at any moment: afterwards every
-    /// run ends, no step has two results, nothing diverges, and the live state is the refold of the log.
+    /// Owners crash, stall, evict, wake up as zombies, append whatever they still held and what nobody can read, at any
+    /// moment, and runs are let go on without that: afterwards every run ends, no step has two results, nothing diverges, and the live state is the refold of the log.
     #[test]
     fn every_run_ends_once_whatever_owners_do(
         acts in prop::collection::vec(act(), 1..160),

@@ -1,6 +1,6 @@
 //! What an owner does with its own records, its memory and open work: one promise a test.
 
-use tidewheel_engine::Verdict;
+use tidewheel_engine::{Rejection, RunStatus, Verdict};
 use tidewheel_schemas::event::RunSignaled;
 use tidewheel_schemas::{Payload, RunId};
 
@@ -75,4 +75,60 @@ fn work_found_in_open_work_is_taken_up() {
     partition.expect(later, 5_000);
     assert_eq!(partition.wake_at_us(), Some(5_000));
     assert_eq!(partition.due_elsewhere(5_000), [later]);
+}
+
+/// A leader whose run has a step's result and the signal it took after it on their way, the `spoiled`-th of them
+/// unreadable. The first is in the log, the run is let go on, and the other one comes after that.
+fn let_go_on(spoiled: usize) -> (super::World, RunId) {
+    let (mut world, run_id) = led();
+    world.external(run_id, RunSignaled { name: name("payment"), payload: Payload::null() }.into());
+    world.read(0, usize::MAX);
+    world.finish_step(0, 0, true);
+    assert_eq!(world.processes[0].outgoing.len(), 2);
+    world.spoil(0, spoiled);
+    world.flush(0, 1 + spoiled);
+    let transitions = world.read(0, usize::MAX);
+    assert_eq!(transitions.last().map(|transition| transition.verdict), Some(Verdict::Parked));
+    assert!(world.processes[0].steps.is_empty(), "nothing is begun for a parked run");
+    world.unpark(run_id);
+    world.flush(0, usize::MAX);
+    (world, run_id)
+}
+
+/// Ends the run by another process, and says what it came to.
+fn ends(mut world: super::World, run_id: RunId) {
+    let live = world.recover();
+    let run = live.run(run_id).expect("the run");
+    assert_eq!(run.header.status, RunStatus::Completed, "{:?}", run.header);
+    assert_eq!(world.refold().runs(), live.runs());
+    assert!(world.transitions_of_accepted_steps.values().all(|count| *count == 1));
+}
+
+#[test]
+fn what_was_on_its_way_when_a_run_was_let_go_on_is_decided_anew() {
+    let (mut world, run_id) = let_go_on(0);
+    let transitions = world.read(0, usize::MAX);
+    let verdicts: Vec<_> = transitions.iter().map(|transition| transition.verdict).collect();
+    // Taken on a result that is not there.
+    assert_eq!(verdicts, [Verdict::Accepted, Verdict::Rejected(Rejection::RunParked)]);
+    assert_eq!(world.processes[0].steps.len(), 1, "the step whose result is lost");
+    world.finish_step(0, 0, true);
+    world.flush(0, usize::MAX);
+    world.read(0, usize::MAX);
+    ends(world, run_id);
+}
+
+#[test]
+fn what_is_decided_anew_is_what_every_later_replay_expects() {
+    let (mut world, run_id) = let_go_on(1);
+    // The lost decision was made on the signal alone; the new one comes after the run was let go on.
+    world.read(0, usize::MAX);
+    world.flush(0, usize::MAX);
+    let transitions = world.read(0, usize::MAX);
+    assert_eq!(transitions.last().map(|transition| transition.verdict), Some(Verdict::Accepted));
+    assert_eq!(world.processes[0].steps.len(), 1);
+    world.finish_step(0, 0, true);
+    world.flush(0, usize::MAX);
+    world.read(0, usize::MAX);
+    ends(world, run_id);
 }

@@ -9,7 +9,7 @@ use tidewheel_engine::workflow::{
     Workflows,
 };
 use tidewheel_engine::{Fold, Transition, Verdict};
-use tidewheel_schemas::event::{LogCreated, RunStarted, StepCompleted};
+use tidewheel_schemas::event::{LogCreated, RunStarted, RunUnparked, StepCompleted};
 use tidewheel_schemas::{
     Author, Entity, Envelope, Event, EventId, Failure, LogId, Name, NewRecord, Payload, Record,
     RecordHeaders, RunId, codec,
@@ -121,7 +121,7 @@ impl World {
             active_max: usize::MAX,
             transitions_of_accepted_steps: BTreeMap::new(),
         };
-        let created = LogCreated { log_id: LogId::random([7; 16]), epoch_us: 1, partitions: 1, fold: 1 };
+        let created = LogCreated { log_id: LogId::random([7; 16]), epoch_us: 1, partitions: 1, fold: 2 };
         let record = world.record(
             Entity::Partition(0),
             None,
@@ -231,6 +231,24 @@ impl World {
         self.append(batch);
     }
 
+    /// Makes the `which`-th record about a run that a process has on its way one that nobody can read.
+    pub fn spoil(&mut self, index: usize, which: usize) {
+        let is_about_run = |record: &&mut NewRecord| match &record.headers {
+            RecordHeaders::Known(headers) => headers.entity.run_id().is_some(),
+            RecordHeaders::Foreign(_) => false,
+        };
+        if let Some(record) = self.processes[index].outgoing.iter_mut().filter(is_about_run).nth(which) {
+            record.value = record.value.slice(..record.value.len() - 1);
+        }
+    }
+
+    /// Lets a run go on without the record that parked it; without effect for one that is not parked.
+    pub fn unpark(&mut self, run_id: RunId) {
+        let fold = self.refold();
+        let parked_at = fold.run(run_id).and_then(|run| run.header.parked_at).unwrap_or(1);
+        self.external(run_id, RunUnparked { offset: parked_at, reason: "it is cut off".to_owned() }.into());
+    }
+
     pub fn finish_step(&mut self, index: usize, which: usize, succeed: bool) {
         let now_us = self.now_us;
         let process = &mut self.processes[index];
@@ -303,6 +321,15 @@ impl World {
             }
             self.project(index, 0);
             self.tick(index, 10_000_000);
+            let views = &self.processes[index].views;
+            let is_parked = |run: &tidewheel_engine::Run| {
+                run.header.parked_at.is_some() && !run.header.status.is_finished()
+            };
+            let parked: Vec<_> =
+                views.runs().values().filter(|run| is_parked(run)).map(|run| run.header.run_id).collect();
+            for run_id in parked {
+                self.unpark(run_id);
+            }
             let views = &self.processes[index].views;
             let quiet =
                 self.processes[index].outgoing.is_empty() && self.processes[index].read == self.log.len();

@@ -1,4 +1,5 @@
-//! `POST …/runs/{run_id}/signals|cancel|terminate|resume`: what is asked of an existing run.
+//! `POST …/runs/{run_id}/signals|cancel|terminate|resume`: what is asked of an existing run. Letting a parked one go on
+//! without a record is in `unpark`.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -51,12 +52,12 @@ pub struct CommandAnswer {
     pub position: Position,
 }
 
-struct Asked {
-    run: RunPath,
-    parameters: CommandParameters,
-    principal: Principal,
-    idempotency: Idempotency,
-    traceparent: Traceparent,
+pub(super) struct Asked {
+    pub(super) run: RunPath,
+    pub(super) parameters: CommandParameters,
+    pub(super) principal: Principal,
+    pub(super) idempotency: Idempotency,
+    pub(super) traceparent: Traceparent,
 }
 
 macro_rules! command {
@@ -113,7 +114,8 @@ command!(
     resume, "/v1/namespaces/{ns}/runs/{run_id}/resume", Resume, ResumeRun
 );
 
-async fn answer(
+/// Appends what a command says of a run and tells what became of it.
+pub(super) async fn answer(
     ingest: &Ingest,
     asked: Asked,
     command: Command,
@@ -121,7 +123,7 @@ async fn answer(
     body: Body,
 ) -> Result<Response, Problem> {
     // Without a body no content type is asked for, so that `curl -X POST …/cancel` does what it says.
-    let may_be_empty = command != Command::Signal && !headers.contains_key(CONTENT_TYPE);
+    let may_be_empty = command.may_be_empty() && !headers.contains_key(CONTENT_TYPE);
     if !may_be_empty {
         require_json(headers)?;
     }

@@ -88,10 +88,13 @@ async fn the_schema_registry_answers_as_confluents_does() {
     let subject = "test.dc1.workflow.events-value";
     let schema = tidewheel_schemas::registry::schema_text(1).unwrap();
     assert_eq!(get("/schemas/subjects").await, (200, json!([subject])));
-    assert_eq!(get(&format!("/schemas/subjects/{subject}/versions")).await, (200, json!([1])));
+    assert_eq!(get(&format!("/schemas/subjects/{subject}/versions")).await, (200, json!([1, 2])));
     let version = json!({"subject": subject, "version": 1, "id": 1, "schema": schema});
-    assert_eq!(get(&format!("/schemas/subjects/{subject}/versions/latest")).await, (200, version.clone()));
     assert_eq!(get(&format!("/schemas/subjects/{subject}/versions/1")).await, (200, version));
+    let newest = tidewheel_schemas::registry::schema_text(3).unwrap();
+    let version = json!({"subject": subject, "version": 2, "id": 3, "schema": newest});
+    assert_eq!(get(&format!("/schemas/subjects/{subject}/versions/latest")).await, (200, version.clone()));
+    assert_eq!(get(&format!("/schemas/subjects/{subject}/versions/2")).await, (200, version));
     assert_eq!(get("/schemas/schemas/ids/1").await, (200, json!({"schema": schema})));
     let plain: Value = serde_json::from_str(schema).unwrap();
     assert_eq!(get("/schemas/schemas/ids/1/schema").await, (200, plain));

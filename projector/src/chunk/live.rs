@@ -40,7 +40,11 @@ impl Live {
         live.outbox = views.outbox(checkpoint).await?.into_iter().map(|entry| entry.name).collect();
         views
             .each(&parked::TABLE, parked::partition_key(partition), None, |row| {
-                live.refused.insert(parked::read(row)?.run_id);
+                let row = parked::read(row)?;
+                // What cannot be read halts a run in the fold, which says itself what is applied.
+                if row.cause != parked::CAUSE_UNREADABLE {
+                    live.refused.insert(row.run_id);
+                }
                 Ok(())
             })
             .await?;

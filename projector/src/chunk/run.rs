@@ -50,8 +50,15 @@ pub(super) struct RunChunk {
     work: BTreeMap<i64, Fate>,
     parts: BTreeMap<PartName, (PartChange, Fate)>,
     state_offset: Option<i64>,
+    /// The row of `parked`, under the one key that it can have.
+    parked: BTreeMap<(), Fate>,
     /// Offset of the record of which a row would be refused; it and what follows are not applied.
     refused_at: Option<i64>,
+}
+
+/// Where a run halted that has not ended since.
+fn parked_at(header: &RunHeader) -> Option<i64> {
+    header.parked_at.filter(|_| !header.status.is_finished())
 }
 
 fn same_state(before: Option<&Payload>, after: Option<&Payload>) -> bool {
@@ -88,6 +95,7 @@ impl RunChunk {
             work: BTreeMap::new(),
             parts: BTreeMap::new(),
             state_offset: None,
+            parked: BTreeMap::new(),
             refused_at: None,
         }
     }
@@ -142,6 +150,10 @@ impl RunChunk {
                 self.parts.entry(PartName::of(part)).or_insert_with(|| (part.clone(), fate));
             *changed = part.clone();
             (fate.live, fate.offset) = (live, offset);
+        }
+        let (old, new) = (before.and_then(parked_at), parked_at(after));
+        if old != new {
+            note(&mut self.parked, (), new.is_some(), offset);
         }
         if !same_state(before.and_then(|before| before.state.as_ref()), after.state.as_ref()) {
             self.state_offset = Some(offset);
@@ -206,17 +218,17 @@ impl RunChunk {
             live.bucket_put(Bucket::of(&header, due_us), header.started_offset);
         }
         // The fold parked or unparked it; a refused row is noted by the chunk.
-        if self.refused_at.is_none() {
-            match (self.before.as_ref().and_then(|before| before.parked_at), header.parked_at) {
-                (None, Some(parked_at)) => {
+        if let (Some(fate), None) = (self.parked.get(&()), self.refused_at) {
+            match parked_at(&header).filter(|_| fate.live) {
+                Some(parked_at) => {
                     let cause = CAUSE_UNREADABLE.to_owned();
                     let row = ParkedRow { run_id: header.run_id, parked_at, cause };
-                    writes.inserts.push(parked::write(partition, &row, at(self.last_offset)));
+                    writes.inserts.push(parked::write(partition, &row, at(fate.offset)));
                 }
-                (Some(_), None) => {
-                    writes.deletions.push(parked::removal(partition, header.run_id, at(self.last_offset)));
+                None if fate.must_delete(atomic) => {
+                    writes.deletions.push(parked::removal(partition, header.run_id, at(fate.offset)));
                 }
-                (None, None) | (Some(_), Some(_)) => {}
+                None => {}
             }
         }
         writes.entities.push(runs::header_write(&header, partition, at(header_offset)));

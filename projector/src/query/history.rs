@@ -111,7 +111,7 @@ pub struct EventAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = Uuid)]
     pub target: Option<RunId>,
-    /// Why it was cancelled or terminated.
+    /// Why it was cancelled, terminated, or let go on without a record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The key the run's id derives from.
@@ -126,6 +126,9 @@ pub struct EventAnswer {
     /// What the history says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
+    /// The offset of the record that had parked it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked_at: Option<i64>,
     /// The input, output, signal's content or state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<PayloadAnswer>,
@@ -204,6 +207,9 @@ impl EventAnswer {
                 found: Some(event.found.clone()),
                 ..none
             },
+            Event::RunUnparked(event) => {
+                Self { parked_at: Some(event.offset), reason: Some(event.reason.clone()), ..none }
+            }
             Event::RunResumed(_)
             | Event::LogCreated(_)
             | Event::PartitionClaimed(_)

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use tidewheel_schemas::RunId;
-use tidewheel_store::{Column, ColumnType, Key, Row, Rows, StoreError, TableSchema, Value, Write};
+use tidewheel_store::{Column, ColumnType, Key, Row, RowKey, Rows, StoreError, TableSchema, Value, Write};
 
 use super::{delete, partition_value, put};
 use crate::columns::{Columns, text};
@@ -41,6 +41,11 @@ pub fn partition_key(partition: u32) -> Key {
 
 fn clustering_key(run_id: RunId) -> Key {
     vec![Value::Blob(Bytes::copy_from_slice(run_id.as_bytes()))]
+}
+
+/// The key of a run's row.
+pub fn row_key(partition: u32, run_id: RunId) -> RowKey {
+    RowKey { partition: partition_key(partition), clustering: Some(clustering_key(run_id)) }
 }
 
 /// The first clustering key after that of a run.

@@ -4,7 +4,7 @@ use tidewheel_engine::{Control, Run};
 use tidewheel_projector::Views;
 use tidewheel_projector::chunk::{Chunk, Live};
 use tidewheel_projector::views::runs_by::{Entry, clustering_key};
-use tidewheel_schemas::event::{RunCompleted, RunDiverged, RunResumed, RunSignaled};
+use tidewheel_schemas::event::{RunCompleted, RunDiverged, RunResumed, RunSignaled, RunUnparked};
 use tidewheel_schemas::{Location, Payload};
 use tidewheel_store::{RowKey, WriteSet};
 
@@ -142,6 +142,38 @@ fn a_zombie_that_writes_older_rows_again_changes_nothing() {
             // Another writer than the one that wrote before.
             write(&views, &WriteSet { source: None, ..older.clone() }).await;
             assert_eq!(crate::world::all_rows(&views).await, expected);
+        }
+    });
+}
+
+#[test]
+fn a_parked_run_is_listed_until_it_goes_on_and_what_is_read_of_it_is_what_the_fold_has() {
+    let mut world = World::new();
+    world.start(run_id(1), "order", &[], 0);
+    world.unreadable(run_id(1));
+    let signal = RunSignaled { name: name("go"), payload: Payload::null() };
+    world.external(run_id(1), "default", signal.into());
+    let unparked = RunUnparked { offset: 3, reason: "it is cut off".to_owned() };
+    world.external(run_id(1), "default", unparked.into());
+    block_on(async {
+        // Each length of the first chunk is another place for a process to end and the next one to go on.
+        for first in 3..=6 {
+            let (views, mut live) = (memory().await, Live::default());
+            write(&views, &chunk(&world, &mut live, 0, first)).await;
+            let is_parked = first == 4 || first == 5;
+            let listed = views.parked(0, None, 10).await.unwrap();
+            let row = views.parked_run(0, run_id(1)).await.unwrap();
+            assert_eq!(row.as_ref().map(|row| row.parked_at), is_parked.then_some(3));
+            assert_eq!(listed, Vec::from_iter(row));
+            let parked = views.load_run(run_id(1)).await.unwrap().expect("the run");
+            assert_eq!(parked.header.parked_at, is_parked.then_some(3));
+            let checkpoint = views.checkpoint(0).await.unwrap().expect("a checkpoint");
+            let mut live = Live::load(&views, &checkpoint).await.unwrap();
+            if first < 6 {
+                write(&views, &chunk(&world, &mut live, first, 6)).await;
+            }
+            assert_eq!(views.load_run(run_id(1)).await.unwrap(), world.runs().next().cloned());
+            assert_eq!(views.parked(0, None, 10).await.unwrap(), []);
         }
     });
 }

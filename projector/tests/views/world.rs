@@ -11,7 +11,8 @@ use tidewheel_projector::views::{TABLES, run_history};
 use tidewheel_schemas::event::{
     LogCreated, OutboxTrimmed, PartitionClaimed, RunCancelRequested, RunCancelling, RunCompleted,
     RunDiverged, RunFailed, RunResumed, RunSignaled, RunStarted, RunStateChanged, RunTagged, RunTerminated,
-    SignalAwaited, SignalReceived, SignalSent, StepCompleted, StepFailed, TimerFired, TimerStarted,
+    RunUnparked, SignalAwaited, SignalReceived, SignalSent, StepCompleted, StepFailed, TimerFired,
+    TimerStarted,
 };
 use tidewheel_schemas::{
     Author, Entity, Envelope, Event, EventId, Failure, Location, LogId, Name, NewRecord, Payload, Record,
@@ -44,7 +45,7 @@ pub struct Action {
 pub fn actions(count: usize) -> impl Strategy<Value = Vec<Action>> {
     let action = (
         0..5_u8,
-        0..24_u8,
+        0..26_u8,
         1..5_u32,
         0..6_i64,
         0..3_u8,
@@ -98,7 +99,7 @@ impl World {
             now_us: 20_000 * DAY_US,
         };
         let log_id = LogId::random([7; 16]);
-        let created = LogCreated { log_id, epoch_us: EPOCH_US, partitions: partition as i32 + 1, fold: 1 };
+        let created = LogCreated { log_id, epoch_us: EPOCH_US, partitions: partition as i32 + 1, fold: 2 };
         let candidate = || Author::Candidate { process: "test".into() };
         world.append(Entity::Partition(partition), None, candidate(), created.into(), false);
         world.append(
@@ -234,6 +235,12 @@ impl World {
             20 => RunTagged { location, tags: tags() }.into(),
             21 => SignalSent { location, target: run_id(action.word), name: name(word), payload }.into(),
             22 => RunCancelling { locations: vec![location] }.into(),
+            24 if action.idle => return self.unreadable(run),
+            25 => {
+                let parked_at = self.fold.run(run).and_then(|run| run.header.parked_at);
+                let offset = parked_at.unwrap_or(action.number);
+                return external(self, RunUnparked { offset, reason: word.to_owned() }.into());
+            }
             _ => match action.number {
                 0 => RunCompleted { output: payload }.into(),
                 1 => RunFailed { failure }.into(),
@@ -243,6 +250,24 @@ impl World {
         };
         let seen = self.fold.run(run).map_or(0, |run| run.header.externals);
         self.engine(run, seen, action.idle, event);
+    }
+
+    /// A record of the owner that nobody can read.
+    pub fn unreadable(&mut self, run: RunId) {
+        let author = Author::Engine { claim: 1, seq: self.seq, seen: 0, idle: false };
+        self.seq += 1;
+        self.ids += 1;
+        let envelope = Envelope {
+            event_id: EventId::random(u128::from(self.ids).to_be_bytes()),
+            entity: Entity::Run(run),
+            namespace: Some(name("default")),
+            recorded_at_us: self.now_us,
+            cause: None,
+            traceparent: None,
+            author,
+        };
+        let record = codec::encode(&envelope, &TimerFired { location: Location::top(1) }.into()).unwrap();
+        self.fold_in(NewRecord { value: record.value.slice(..record.value.len() - 1), ..record });
     }
 
     pub fn control(&self) -> &Control {

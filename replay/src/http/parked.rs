@@ -6,7 +6,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tidewheel_api::{Code, Cursor, Problem, Query, json, page_items};
 use tidewheel_projector::views::parked::ParkedRow;
-use tidewheel_schemas::{EventId, Name, RecordHeaders, RunId, TopicPartition, codec};
+use tidewheel_schemas::partition::partition_for;
+use tidewheel_schemas::{Entity, EventId, Name, RecordHeaders, RunId, TopicPartition, codec};
 use tidewheel_store::StoreError;
 use utoipa::{IntoParams, ToSchema};
 
@@ -20,6 +21,9 @@ const LIST: u8 = 4;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ParkedParameters {
+    /// Only this run, if it is parked.
+    #[param(value_type = Option<String>)]
+    run_id: Option<RunId>,
     /// Most runs to answer, 1 to 1000; 100 unless said.
     limit: Option<u32>,
     /// Where the page before ended: its `next_cursor`.
@@ -85,8 +89,8 @@ pub struct ParkedRecord {
 
 /// List the runs that are parked because a record of them could not be applied.
 ///
-/// A build that can read the record applies it when the views are rebuilt; a run whose code diverged from its history is
-/// resumed instead, and listed by its status.
+/// Such a run goes on without the record once it is unparked. A run whose code diverged from its history is resumed
+/// instead, and listed by its status.
 #[utoipa::path(
     get,
     path = "/v1/parked",
@@ -104,6 +108,15 @@ pub async fn list_parked(
     Query(parameters): Query<ParkedParameters>,
 ) -> Result<Response, Problem> {
     let limit = page_items(parameters.limit)?;
+    if let Some(run_id) = parameters.run_id {
+        let partition = partition_for(&Entity::Run(run_id).routing_key(), replaying.partitions);
+        let found = replaying.generations.active().views().parked_run(partition, run_id).await;
+        let mut parked = Vec::new();
+        if let Some(row) = found.map_err(|error| unavailable(&error))? {
+            parked.push(replaying.parked(partition, row).await?);
+        }
+        return Ok(json(StatusCode::OK, &ParkedPage { parked, next_cursor: None }));
+    }
     let (mut partition, mut after) = match &parameters.cursor {
         None => (0, None),
         Some(cursor) => place(cursor)?,

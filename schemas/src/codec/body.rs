@@ -74,6 +74,7 @@ records! {
         RunFailed { failure }
         RunCancelled { reason }
         RunDiverged { location, expected, found }
+        RunUnparked { offset, reason }
     }
     config {
         NamespaceCreated { home }
@@ -159,7 +160,8 @@ impl ConfigEvent {
             | EventType::RunCompleted
             | EventType::RunFailed
             | EventType::RunCancelled
-            | EventType::RunDiverged => return Err(input.malformed("this event is of another topic")),
+            | EventType::RunDiverged
+            | EventType::RunUnparked => return Err(input.malformed("this event is of another topic")),
         })
     }
 }

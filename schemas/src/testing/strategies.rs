@@ -173,6 +173,9 @@ pub fn any_event_of(event_type: EventType) -> BoxedStrategy<Event> {
         EventType::RunDiverged => (any_location(), text(), text())
             .prop_map(|(location, expected, found)| RunDiverged { location, expected, found }.into())
             .boxed(),
+        EventType::RunUnparked => {
+            (any::<i64>(), text()).prop_map(|(offset, reason)| RunUnparked { offset, reason }.into()).boxed()
+        }
         EventType::NamespaceCreated
         | EventType::TokenCreated
         | EventType::TokenRotated

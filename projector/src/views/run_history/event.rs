@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use tidewheel_schemas::event::{
     RunCancelRequested, RunCancelled, RunCancelling, RunCompleted, RunDiverged, RunFailed, RunResumed,
-    RunSignaled, RunStarted, RunStateChanged, RunTagged, RunTerminated, SignalAwaited, SignalReceived,
-    SignalSent, StepCompleted, StepFailed, TimerFired, TimerStarted,
+    RunSignaled, RunStarted, RunStateChanged, RunTagged, RunTerminated, RunUnparked, SignalAwaited,
+    SignalReceived, SignalSent, StepCompleted, StepFailed, TimerFired, TimerStarted,
 };
 use tidewheel_schemas::{Event, EventType, Failure, Location, Name, Payload, RunId};
 use tidewheel_store::{StoreError, Value};
@@ -97,6 +97,11 @@ fn fields(event: &Event) -> Fields<'_> {
             ..none
         },
         Event::RunResumed(_) => none,
+        Event::RunUnparked(event) => Fields {
+            ordinals: Some(std::slice::from_ref(&event.offset)),
+            reason: Some(&event.reason),
+            ..none
+        },
         // Records of the partition itself belong to no run's history; only their type would be kept.
         Event::LogCreated(_)
         | Event::PartitionClaimed(_)
@@ -177,6 +182,11 @@ pub(super) fn read(event_type: EventType, columns: &mut Columns) -> Result<Event
         EventType::RunCancelRequested => RunCancelRequested { reason: reason.ok_or_else(lacking)? }.into(),
         EventType::RunTerminated => RunTerminated { reason: reason.ok_or_else(lacking)? }.into(),
         EventType::RunResumed => RunResumed {}.into(),
+        EventType::RunUnparked => RunUnparked {
+            offset: ordinals.and_then(|ordinals| ordinals.first().copied()).ok_or_else(lacking)?,
+            reason: reason.ok_or_else(lacking)?,
+        }
+        .into(),
         EventType::StepCompleted => StepCompleted {
             location: location.ok_or_else(lacking)?,
             name: name.ok_or_else(lacking)?,

@@ -55,7 +55,8 @@ fn location_of(event: &Event) -> Option<&Location> {
         | Event::RunCompleted(_)
         | Event::RunFailed(_)
         | Event::RunCancelled(_)
-        | Event::RunDiverged(_) => None,
+        | Event::RunDiverged(_)
+        | Event::RunUnparked(_) => None,
     }
 }
 

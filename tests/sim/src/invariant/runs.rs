@@ -49,7 +49,8 @@ pub(super) fn one_result_per_location(world: &World, refold: &Refold) {
                 | Event::RunTagged(_)
                 | Event::SignalSent(_)
                 | Event::RunCancelling(_)
-                | Event::RunDiverged(_) => true,
+                | Event::RunDiverged(_)
+                | Event::RunUnparked(_) => true,
             };
             if !once {
                 world.violate("one_result_per_location", || {
