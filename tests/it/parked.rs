@@ -152,12 +152,6 @@ fn a_run_at_a_record_that_cannot_be_read_is_listed_and_goes_on_without_it_once_s
         let output = node.run(folder, &["replay", "archive", command]);
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    let keep = std::process::Command::new("cp")
-        .args(["-a", folder.join("archive").to_str().unwrap(), "/tmp/parked-archive"])
-        .status();
-    assert!(keep.unwrap().success());
-    let list = node.run(folder, &["run", "list", "--limit", "1000", "--json"]);
-    std::fs::write("/tmp/parked-runs.json", list.stdout).unwrap();
     // A generation that is filled from the first record on is the same, row by row.
     let verified = node.run(folder, &["replay", "verify"]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
