@@ -51,9 +51,8 @@ pub(crate) fn rewind(run: &Run, next_offset: i64) -> Option<Run> {
 /// Where the run had halted before the record at `next_offset`: what let it go on says so, or it never went on.
 fn parked_at(run: &Run, next_offset: i64) -> Option<i64> {
     let later = run.history.iter().skip_while(|entry| entry.offset < next_offset);
-    let unparked = later.into_iter().find_map(|entry| match &*entry.event {
-        Event::RunUnparked(unparked) => Some(unparked.offset),
-        _ => None,
+    let unparked = later.into_iter().find_map(|entry| {
+        if let Event::RunUnparked(unparked) = &*entry.event { Some(unparked.offset) } else { None }
     });
     unparked.or(run.header.parked_at).filter(|parked_at| *parked_at < next_offset)
 }
