@@ -14,7 +14,7 @@ use tidewheel_engine::config::ConfigFold;
 use tidewheel_engine::run::digest::PartsDigest;
 use tidewheel_engine::{Fold, Rejection, Run, RunHeader, Verdict};
 use tidewheel_log::{MemoryLog, SharedLog, SystemClock};
-use tidewheel_schemas::event::{PartitionClaimed, RunSignaled, StepCompleted};
+use tidewheel_schemas::event::{PartitionClaimed, RunSignaled, RunUnparked, StepCompleted};
 use tidewheel_schemas::{
     Author, Entity, Envelope, Event, EventId, LogId, NewRecord, OutboxName, Payload, Position, Record, RunId,
     TopicFamily, encode,
@@ -130,7 +130,13 @@ fn without_offsets(run: &Run) -> (Run, Vec<Remembered>) {
         .collect();
     let mut bare = run.clone();
     bare.header = Arc::new(header);
-    bare.history.iter_mut().for_each(|entry| entry.offset = 0);
+    for entry in &mut bare.history {
+        entry.offset = 0;
+        // That it names the right record is told by what was said of it.
+        if let Event::RunUnparked(unparked) = &*entry.event {
+            entry.event = Arc::new(RunUnparked { offset: 0, ..unparked.clone() }.into());
+        }
+    }
     bare.unread.values_mut().for_each(|signal| signal.offset = 0);
     bare.timers.values_mut().for_each(|timer| timer.offset = 0);
     bare.remembered = Default::default();

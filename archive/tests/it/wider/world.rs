@@ -10,8 +10,8 @@ use tidewheel_log::suite::foreign_record;
 use tidewheel_log::{MemoryLog, SharedLog};
 use tidewheel_schemas::event::{
     FoldRaised, LogCreated, OutboxTrimmed, PartitionClaimed, ReplayStarted, RunCompleted, RunDiverged,
-    RunResumed, RunSignaled, RunStarted, RunTerminated, SignalReceived, SignalSent, StepCompleted,
-    TimerFired, TimerStarted,
+    RunResumed, RunSignaled, RunStarted, RunTerminated, RunUnparked, SignalReceived, SignalSent,
+    StepCompleted, TimerFired, TimerStarted,
 };
 use tidewheel_schemas::partition::partition_for;
 use tidewheel_schemas::{
@@ -60,6 +60,8 @@ pub enum Action {
     Diverge,
     /// Its owner writes something that nobody can read.
     Unreadable,
+    /// It goes on without what nobody can read; now and then somebody names another record.
+    Unpark,
     /// The oldest message on its way from its partition arrives.
     Deliver,
     /// A message that has arrived arrives again.
@@ -101,7 +103,8 @@ pub fn any_steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
         8 => Just(A::Send),
         1 => Just(A::Complete),
         1 => Just(A::Diverge),
-        1 => Just(A::Unreadable),
+        2 => Just(A::Unreadable),
+        3 => Just(A::Unpark),
         8 => Just(A::Deliver),
         2 => Just(A::DeliverAgain),
         1 => Just(A::DeliverEarly),
@@ -151,7 +154,7 @@ impl World {
                 log_id: log_id(partition),
                 epoch_us: START_US,
                 partitions: i32::try_from(partitions).unwrap(),
-                fold: 1,
+                fold: 2,
             };
             world.candidate(partition, created.into());
             world.candidate(partition, PartitionClaimed { replaces: None }.into());
@@ -332,6 +335,11 @@ impl World {
                 let mut record = self.encoded(event_id, Entity::Run(run_id), author, &event.into());
                 record.value = record.value.slice(..record.value.len() - 1);
                 self.append(partition, record);
+            }
+            Action::Unpark => {
+                let parked_at = state.and_then(|run| run.header.parked_at).filter(|_| other % 4 > 0);
+                let offset = parked_at.unwrap_or(i64::try_from(other).unwrap());
+                self.outside_says(run_id, RunUnparked { offset, reason: "cut off".to_owned() }.into());
             }
             Action::Deliver => {
                 let next = outbox.iter().find(|entry| {
