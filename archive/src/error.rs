@@ -102,6 +102,14 @@ pub enum ArchiveError {
         /// Why not.
         what: String,
     },
+    /// A sealed file that cannot be turned into columns.
+    #[error("{object} cannot be written as columns: {what}")]
+    Columns {
+        /// The sealed file.
+        object: String,
+        /// What went wrong.
+        what: String,
+    },
     /// Another number of partitions than can be made of those that are archived.
     #[error("{asked} partitions cannot be made of {archived}: {what}")]
     Width {
@@ -144,6 +152,7 @@ impl ArchiveError {
             | Self::Diverged { .. }
             | Self::AheadOfLog { .. }
             | Self::Unknown { .. }
+            | Self::Columns { .. }
             | Self::Width { .. }
             | Self::Unmoved { .. } => false,
         }

@@ -3,6 +3,7 @@
 //! What a fact is is said in `schemas`, what a log promises in `log`. Object stores are named in here only.
 
 mod catalog;
+mod columns;
 pub mod container;
 mod coverage;
 mod cut;
@@ -19,6 +20,7 @@ mod verify;
 mod wider;
 
 pub use catalog::{Catalog, Chain};
+pub use columns::{COLUMNS_FORMAT, ColumnsManifest, Converted, write_columns};
 pub use coverage::{Coverage, Offsets, coverage};
 pub use error::ArchiveError;
 pub use export::{ExportOptions, Exported, Progress, export};

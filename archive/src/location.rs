@@ -114,6 +114,15 @@ impl Archive {
         found.bytes().await.map(Some).map_err(Self::failed(what()))
     }
 
+    /// The size of an object in bytes; `None` if there is none.
+    pub(crate) async fn size(&self, name: &str) -> Result<Option<u64>, ArchiveError> {
+        match self.store.head(&Path::from(name)).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(Self::failed(format!("looking for {self}/{name}"))(error)),
+        }
+    }
+
     /// The names below a folder, `""` being everything, in no order.
     pub(crate) async fn names(&self, folder: &str) -> Result<Vec<String>, ArchiveError> {
         let prefix = (!folder.is_empty()).then(|| Path::from(folder));

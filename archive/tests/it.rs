@@ -2,6 +2,8 @@
 
 #[path = "it/clone.rs"]
 mod clone;
+#[path = "it/columns.rs"]
+mod columns;
 #[path = "it/common.rs"]
 mod common;
 #[path = "it/crash.rs"]

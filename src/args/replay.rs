@@ -6,7 +6,7 @@ mod parked;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-pub use self::archive::{ArchiveCommand, ImportArchiveArguments};
+pub use self::archive::{ArchiveCommand, ImportArchiveArguments, ParquetArchiveArguments};
 pub use self::examine::{DiffArguments, InspectArguments, StepArguments, VerifyArguments};
 pub use self::parked::{ParkedArguments, ParkedCommand, RetryParkedArguments, SkipParkedArguments};
 

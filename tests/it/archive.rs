@@ -152,3 +152,34 @@ fn a_clone_has_the_views_of_its_original_and_is_another_log() {
         assert!(!elsewhere.join(nothing).exists(), "{nothing}");
     }
 }
+
+#[test]
+fn an_archive_is_written_as_columns_once_and_no_node_is_needed_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let columns = format!("file://{}/columns", folder.display());
+    let write = |words: &[&str]| {
+        let words = [&["replay", "archive", "parquet", "--to", &columns], words].concat();
+        tidewheel(folder).args(words).output().unwrap()
+    };
+    let refused = write(&[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--from"));
+    let node = start(folder);
+    assert_eq!(write(&[]).status.code(), Some(1), "nothing is archived yet");
+    runs(&node, folder, 30);
+    report(&node, folder, &["export"], "exported");
+    drop(node);
+    for is_new in [true, false] {
+        let output = write(&["--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let files: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(files.len(), 4 + 1);
+        assert!(files.iter().all(|file| file["is_new"] == is_new && file["raw"] == false), "{text}");
+        let rows: u64 = files.iter().map(|file| file["records"].as_u64().unwrap()).sum();
+        assert!(rows >= 30, "{rows}");
+    }
+    let shown = String::from_utf8(write(&[]).stdout).unwrap();
+    assert!(shown.contains("tidewheel.local.workflow.events  3"), "{shown}");
+}

@@ -21,11 +21,12 @@ pub(crate) async fn end_replays(
 ) -> Result<i64, ArchiveError> {
     let unknown = |what: String| ArchiveError::Unknown { partition: place.clone(), what };
     let mut fold = ConfigFold::new(place.partition);
-    loop {
+    let end = log.bounds(place).await?.end;
+    while fold.control().next_offset < end {
         let next = fold.control().next_offset;
         let read = log.read(place, next, READ_RECORDS).await?;
         if read.is_empty() {
-            break;
+            return Err(unknown(format!("what was just written cannot be read from offset {next} on")));
         }
         for record in &read {
             fold.apply(record).map_err(|error| unknown(error.to_string()))?;

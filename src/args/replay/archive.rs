@@ -21,6 +21,9 @@ pub enum ArchiveCommand {
     Trim(TrimArchiveArguments),
     /// Make a clone: the archived records in an empty log. No node may run on it meanwhile.
     Import(ImportArchiveArguments),
+    /// Write the archive as Parquet, one file for each sealed range, for whoever asks it questions with SQL. Files that
+    /// are there are left.
+    Parquet(ParquetArchiveArguments),
 }
 
 /// What to seal.
@@ -82,6 +85,34 @@ pub struct ImportArchiveArguments {
     /// Print what was imported as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to write as columns, and where.
+#[derive(Debug, Clone, Args)]
+pub struct ParquetArchiveArguments {
+    /// Where the files go, such as file:///var/columns or s3://bucket/prefix.
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// The archive [default: the one that is configured].
+    #[arg(long, value_name = "URL")]
+    pub from: Option<String>,
+    /// Add a column with the bytes of the values.
+    #[arg(long)]
+    pub raw: bool,
+    /// Configuration file; without it `tidewheel.toml` is read if it exists.
+    #[arg(long, env = "TIDEWHEEL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print a line of JSON for each file as it is written.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl ParquetArchiveArguments {
+    /// The layers these flags lie on top of.
+    pub fn sources(&self) -> Sources {
+        let flags = Layer::new("the command line").with("archive", self.from.clone());
+        Sources { file: self.config.clone(), flags, ..Sources::of_process() }
+    }
 }
 
 impl ImportArchiveArguments {

@@ -1,5 +1,6 @@
 //! `tidewheel replay archive`: asks a node for the work, which has the log open, and shows what it reports.
 
+mod columns;
 mod import;
 
 use serde_json::{Value, json};
@@ -35,6 +36,7 @@ pub async fn run(command: ArchiveCommand) -> Result<(), Failure> {
             show(&arguments.server, &lines, "trimmed", &columns)
         }
         ArchiveCommand::Import(arguments) => import::run(arguments).await,
+        ArchiveCommand::Parquet(arguments) => columns::run(arguments).await,
     }
 }
 

@@ -105,6 +105,7 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("scylla", &["store"]),
     ("fjall", &["store"]),
     ("object_store", &["archive"]),
+    ("parquet", &["archive"]),
     ("apache_avro", &["schemas"]),
     ("axum", &["api", "ingest", "projector", "replay", "src"]),
     ("utoipa", &["api", "ingest", "projector", "replay", "src"]),
