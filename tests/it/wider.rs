@@ -129,6 +129,19 @@ fn node_in(folder: &Path, partitions: &str) -> Node {
     Node::start(folder, &[])
 }
 
+/// Waits until the views, which are filled from the log, list so many runs, and no more.
+fn lists(node: &Node, folder: &Path, expected: usize) {
+    loop {
+        let listed = node.json(folder, &["run", "list", "--limit", "1000"]);
+        let listed = listed["runs"].as_array().unwrap().len();
+        assert!(listed <= expected, "{listed} runs are listed");
+        if listed == expected {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_wider_clone_has_every_run_and_goes_on_with_those_that_had_not_ended() {
     let folder = tempfile::tempdir().unwrap();
@@ -186,8 +199,7 @@ fn a_wider_clone_has_every_run_and_goes_on_with_those_that_had_not_ended() {
     );
 
     let clone = node_in(&elsewhere, "8");
-    let runs = clone.json(folder, &["run", "list", "--limit", "1000"])["runs"].as_array().unwrap().len();
-    assert_eq!(runs, 12 + 200);
+    lists(&clone, folder, 12 + 200);
     for (run_id, before) in orders.iter().zip(&before) {
         assert_eq!(history(&clone, run_id), *before);
     }
@@ -203,8 +215,7 @@ fn a_wider_clone_has_every_run_and_goes_on_with_those_that_had_not_ended() {
         assert_eq!(order(&clone, key), *run_id);
     }
     assert!(clone.run(folder, &["run", "start", "steps", "--from", "inputs.jsonl"]).status.success());
-    let runs = clone.json(folder, &["run", "list", "--limit", "1000"])["runs"].as_array().unwrap().len();
-    assert_eq!(runs, 12 + 200 + 200);
+    lists(&clone, folder, 12 + 200 + 200);
     let verified = clone.run(folder, &["replay", "verify"]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }
