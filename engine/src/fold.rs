@@ -296,11 +296,12 @@ impl Fold {
             (Entity::Run(run_id), Ok((envelope, event))) => self.run_event(*run_id, place, &envelope, event),
             (Entity::Run(run_id), Err(_)) => {
                 // The owner wrote something this build cannot read: applying what follows would be guessing.
-                if let (Author::Engine { .. }, Some(run)) = (&headers.author, self.runs.get_mut(run_id)) {
+                if let (Author::Engine { seen, .. }, Some(run)) = (&headers.author, self.runs.get_mut(run_id))
+                {
                     if self.control.fold < registry::FOLD_UNPARKS {
                         park(run, place)
                     } else {
-                        halt(run, place)
+                        halt(run, place, *seen)
                     }
                 } else {
                     Applied::nothing(Verdict::Rejected(Rejection::Undecodable))

@@ -73,12 +73,13 @@ impl Partition {
     /// Turns what a machine put out into proposals and launches.
     pub(super) fn collect(&mut self, run_id: RunId, divergence: Option<Divergence>, now_us: i64) {
         let entity = Entity::Run(run_id);
+        // A divergence is judged on the whole history, however little of it the code had taken in by then.
+        let judged_on = self.fold.run(run_id).map_or(0, |run| run.header.externals);
         let Some(active) = self.active.get_mut(&run_id).filter(|active| !active.diverged) else { return };
         active.diverged = divergence.is_some();
         let namespace = active.namespace.clone();
         let output = active.machine.take_output();
         let idle = divergence.is_none() && active.machine.is_idle();
-        let seen = active.machine.seen();
         let unconfirmed = active.unconfirmed;
         let count = output.proposals.len();
         let mut seqs = Vec::with_capacity(count + 1);
@@ -89,7 +90,7 @@ impl Partition {
         }
         let launches = if let Some(Divergence { location, expected, found }) = divergence {
             let event = RunDiverged { location, expected, found };
-            seqs.push(self.propose(&entity, Some(&namespace), seen, false, event.into(), now_us));
+            seqs.push(self.propose(&entity, Some(&namespace), judged_on, false, event.into(), now_us));
             Vec::new()
         } else {
             output.launches

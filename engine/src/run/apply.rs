@@ -126,7 +126,7 @@ pub(crate) fn create(
 
 /// What a record does that nobody can read, although the owner wrote it: its run halts there. What is decided after it
 /// is refused, since it was decided on what cannot be read; what comes from outside is taken in.
-pub(crate) fn halt(run: &mut Run, place: Place) -> Applied {
+pub(crate) fn halt(run: &mut Run, place: Place, seen: u64) -> Applied {
     let header = &run.header;
     if place.offset <= header.applied_offset {
         return Applied::nothing(Verdict::Skipped);
@@ -138,18 +138,18 @@ pub(crate) fn halt(run: &mut Run, place: Place) -> Applied {
     if header.status.is_finished() {
         return Applied::unchanged(Verdict::Rejected(Rejection::RunFinished), run);
     }
-    if header.status == RunStatus::Parked || header.parked_at.is_some() {
+    if header.status == RunStatus::Parked || header.parked_at.is_some() || seen < run.decided_from {
         return Applied::unchanged(Verdict::Rejected(Rejection::RunParked), run);
     }
-    halt_at(run, place)
+    let before = Arc::clone(&run.header);
+    halt_at(run, place, before, Effects::default())
 }
 
-fn halt_at(run: &mut Run, place: Place) -> Applied {
-    let before = Arc::clone(&run.header);
+fn halt_at(run: &mut Run, place: Place, before: Arc<RunHeader>, effects: Effects) -> Applied {
     let header = Arc::make_mut(&mut run.header);
     header.parked_at = Some(place.offset);
     header.applied_offset = place.offset;
-    changed(Verdict::Parked, before, run, None, Effects::default())
+    changed(Verdict::Parked, before, run, None, effects)
 }
 
 /// As [`halt`], below the fold version that lets a halted run go on: nothing after the record is applied.
@@ -183,7 +183,11 @@ fn apply_external(run: &mut Run, place: Place, envelope: &Envelope, event: Event
             .any(|entry| entry.offset == unparked.offset && matches!(entry.origin, Origin::Engine { .. }))
     {
         // Others went on without a record that counts here. Going on would be another history than theirs, unnoticed.
-        return halt_at(run, place);
+        // Remembered, so that the same record sent again cannot halt the run again once somebody let it go on.
+        let before = Arc::clone(&run.header);
+        let mut effects = Effects::default();
+        remember(run, place, envelope, Err(Rejection::NotParked), &mut effects);
+        return halt_at(run, place, before, effects);
     }
     let signals_full = run.unread.len() >= SIGNALS_WAITING_MAX;
     let refusal = if matches!(event, Event::RunSignaled(_)) && signals_full {

@@ -31,7 +31,7 @@ pub(super) fn apply_engine(
         return Applied::unchanged(Verdict::Rejected(Rejection::WrongNamespace), run);
     }
     // On its way when the run was let go on, and decided on the record that it goes on without.
-    if seen < run.decided_from && !matches!(event, Event::RunDiverged(_)) {
+    if seen < run.decided_from {
         return Applied::unchanged(Verdict::Rejected(Rejection::RunParked), run);
     }
     let before = Arc::clone(&run.header);

@@ -42,7 +42,9 @@ pub(crate) fn rewind(run: &Run, next_offset: i64) -> Option<Run> {
     header.applied_offset = header.applied_offset.max(newest);
     header.parts = parts;
     header.parked_at = parked_at(run, next_offset);
-    if let Some(parked_at) = header.parked_at.filter(|_| !run.header.is_frozen()) {
+    // Only what the run is frozen at was never applied; any other halt was.
+    let frozen_at = run.header.parked_at.filter(|_| run.header.is_frozen());
+    if let Some(parked_at) = header.parked_at.filter(|parked_at| Some(*parked_at) != frozen_at) {
         header.applied_offset = header.applied_offset.max(parked_at);
     }
     Some(rewound)

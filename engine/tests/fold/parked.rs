@@ -134,6 +134,47 @@ fn a_reader_that_accepted_the_record_stands_still_where_the_others_went_on_witho
     let unparked_at = world.log.last().map(|record| record.offset);
     assert_eq!(run.header.parked_at, unparked_at, "it is listed with the record that it cannot follow");
     assert_eq!(run.header.work_due_us(), None);
+
+    // Somebody let it go on; a retry of the record that it could not follow tells its outcome and halts nothing.
+    let retried = world.log.last().expect("the record").clone();
+    world.external(run_id(1), unparked(retried.offset));
+    let mut follows = world.log.last().expect("the record").clone();
+    follows.offset = retried.offset + 1;
+    assert_eq!(reads.apply(&follows).expect("folding is total").verdict, Verdict::Accepted);
+    let retried = Record { offset: follows.offset + 1, ..retried };
+    let again = reads.apply(&retried).expect("folding is total").verdict;
+    assert_eq!(again, Verdict::Duplicate(Err(Rejection::NotParked)));
+    assert_eq!(reads.run(run_id(1)).expect("run 1").header.parked_at, None);
+}
+
+#[test]
+fn what_nobody_can_read_of_those_that_were_on_their_way_does_not_park_the_run_again() {
+    let mut world = started();
+    let offset = unreadable(&mut world).offset;
+    assert_eq!(world.external(run_id(1), unparked(offset)).verdict, Verdict::Accepted);
+    assert_eq!(unreadable(&mut world).verdict, Verdict::Rejected(Rejection::RunParked));
+    assert_eq!(world.run().header.parked_at, None);
+    // One that has seen the unparking was decided without the first.
+    let record = world.engine_record_seen(1, step_completed(1));
+    let transition = world.append(NewRecord { value: b"cut off".as_slice().into(), ..record });
+    assert_eq!(transition.verdict, Verdict::Parked);
+    assert_eq!(world.run().header.parked_at, Some(transition.offset));
+}
+
+#[test]
+fn a_divergence_that_was_on_its_way_does_not_count_for_a_run_that_was_let_go_on() {
+    let mut world = started();
+    let offset = unreadable(&mut world).offset;
+    world.external(run_id(1), unparked(offset));
+    let diverged = || -> Event {
+        let (expected, found) = ("a sleep".to_owned(), "a step".to_owned());
+        RunDiverged { location: location(1), expected, found }.into()
+    };
+    assert_eq!(world.engine(diverged()).verdict, Verdict::Rejected(Rejection::RunParked));
+    assert_eq!(world.run().header.status, RunStatus::Running);
+    let judged = world.engine_record_seen(1, diverged());
+    assert_eq!(world.append(judged).verdict, Verdict::Accepted);
+    assert_eq!(world.run().header.status, RunStatus::Parked);
 }
 
 #[derive(Debug, Clone)]
