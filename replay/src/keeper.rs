@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::pace::{Pace, Speed, SpeedSender};
 use crate::rebuild::RebuildOptions;
 use crate::share::{Share, Standing, Standings};
-use crate::verify::{self, Report};
+use crate::verify;
 
 /// How often duties, generations and reads are looked at.
 const LOOKED_EVERY: Duration = Duration::from_millis(100);
@@ -141,7 +141,7 @@ struct Kept {
     /// Generations that could not be opened, and when that is tried again.
     unopened: BTreeMap<u32, Instant>,
     /// The verification of the generation that is to become active by itself.
-    verifying: Option<(u32, Option<JoinHandle<Option<Report>>>)>,
+    verifying: Option<ending::Verifying>,
     snapshots: watch::Receiver<Arc<ConfigSnapshot>>,
 }
 
@@ -163,6 +163,7 @@ impl Keeper {
             () = self.look_always(&mut kept) => {}
             () = self.observe_always() => {}
         }
+        kept.verifying = None;
         for working in kept.shares.values() {
             working.stop.cancel();
         }

@@ -6,6 +6,7 @@ use tidewheel_log::LogError;
 use tidewheel_projector::chunk::{Chunk, Live};
 use tidewheel_projector::load::{self, LoadError};
 use tidewheel_projector::views::TABLES;
+use tidewheel_runtime::{CheckpointMismatch, checkpoint};
 use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Record, RunId, TopicPartition};
 use tidewheel_store::StoreError;
@@ -60,6 +61,9 @@ pub enum RebuildError {
     /// The log is ahead of this build.
     #[error(transparent)]
     Fold(#[from] FoldError),
+    /// The log is not the one that these views were built from.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointMismatch),
     /// The log does not hold what comes next.
     #[error(
         "{partition} begins at offset {start}: {} to {} were trimmed and cannot be rebuilt from the log; configure the \
@@ -146,6 +150,10 @@ impl Rebuilding {
         let start = views.log.bounds(&place).await?.start;
         if start > next {
             return Err(RebuildError::Trimmed { partition: place, start, next });
+        }
+        // What was trimmed was archived, and so was the event before.
+        if next > start {
+            checkpoint::verify(&views.log, &place, fold.control()).await??;
         }
         let rebuilt = Rebuilt::default();
         Ok(Self { views, place, rows, options, atomic, fold, live, finished: Vec::new(), rebuilt })

@@ -134,7 +134,10 @@ impl ShareError {
             }
             Self::Rebuild(RebuildError::Load(error)) => error.is_transient(),
             Self::Rebuild(
-                RebuildError::Fold(_) | RebuildError::Trimmed { .. } | RebuildError::Ended { .. },
+                RebuildError::Fold(_)
+                | RebuildError::Checkpoint(_)
+                | RebuildError::Trimmed { .. }
+                | RebuildError::Ended { .. },
             )
             | Self::Projector(_) => false,
         }

@@ -2,6 +2,7 @@
 //! timers and delivers outboxes. No rule lives here.
 
 mod appends;
+pub mod checkpoint;
 pub mod config;
 pub mod create;
 mod deliver;
@@ -11,6 +12,7 @@ mod steps;
 pub mod views;
 
 pub use appends::APPENDS_BYTES_MAX;
+pub use checkpoint::CheckpointMismatch;
 pub use config::{ConfigOptions, Configuration};
 pub use create::{CreateError, create_log};
 pub use duty::{Duties, Duty, DutySender};

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::status::OwnerStatus;
 use self::takeover::Takeover;
 use crate::appends::Appends;
+use crate::checkpoint::CheckpointMismatch;
 use crate::deliver::{Delivered, Deliverer, Delivery, Sources};
 use crate::duty::{Duties, Duty};
 use crate::steps::Steps;
@@ -78,19 +79,8 @@ pub enum OwnerError {
     #[error(transparent)]
     Fold(#[from] FoldError),
     /// The log does not hold what the checkpoint says it folded.
-    #[error(
-        "{partition}: the views were built from another log: at offset {offset} they folded event {expected}, the log holds {found}; rebuild the views from this log (delete the store folder) or restore the log"
-    )]
-    CheckpointMismatch {
-        /// The partition.
-        partition: TopicPartition,
-        /// The checkpoint's offset.
-        offset: i64,
-        /// The event the checkpoint names.
-        expected: String,
-        /// What lies there.
-        found: String,
-    },
+    #[error(transparent)]
+    CheckpointMismatch(#[from] CheckpointMismatch),
 }
 
 impl OwnerError {
@@ -99,7 +89,7 @@ impl OwnerError {
         match self {
             Self::Log(error) => error.is_transient(),
             Self::Views(error) => error.transient,
-            Self::Fold(_) | Self::CheckpointMismatch { .. } => false,
+            Self::Fold(_) | Self::CheckpointMismatch(_) => false,
         }
     }
 }

@@ -8,14 +8,32 @@ use tidewheel_projector::Projector;
 use tidewheel_schemas::event::{GenerationActivated, ReplayFinished};
 use tidewheel_schemas::{Author, ConfigEvent, Entity, Envelope, EventId};
 use tidewheel_store::Generation;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use super::{Keeper, Kept, Materials};
-use crate::lag;
-use crate::verify::{self, Report, VerifyOptions};
+use super::{AGAIN_AFTER, Keeper, Kept, Materials};
+use crate::verify::{self, Report, Stop, VerifyError, VerifyOptions};
+use crate::{lag, thread};
 
 /// How long a record of the configuration may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The verification of a generation that is to become the active one by itself. It stops when this is dropped.
+pub(super) struct Verifying {
+    generation: u32,
+    /// What was found; `None` if it could not be told.
+    report: oneshot::Receiver<Option<Report>>,
+    is_told: bool,
+    /// When one that failed is begun again.
+    again_at: Option<Instant>,
+    stop: Stop,
+}
+
+impl Drop for Verifying {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}
 
 impl Keeper {
     /// Says that a rebuild is done once its generation is as far as the log was when it began. Whoever writes the first
@@ -69,19 +87,34 @@ impl Keeper {
                 && replay.status == ReplayStatus::Finished
                 && generation.is_some_and(|generation| generation.activated_at_us.is_none())
         });
-        let Some(replay) = waiting.filter(|_| self.duties.of(0).projects) else { return };
+        let Some(replay) = waiting.filter(|_| self.duties.of(0).projects) else {
+            // What was found by then is not what is there once it is asked for again.
+            kept.verifying = None;
+            return;
+        };
         let generation = replay.generation;
-        let task = match &mut kept.verifying {
-            Some((verified, task)) if *verified == generation => task,
+        let verifying = match &mut kept.verifying {
+            Some(verifying) if verifying.generation == generation => verifying,
             _ => {
-                let task = self.verification(generation);
-                kept.verifying = Some((generation, Some(task)));
+                kept.verifying = Some(self.verify(generation));
                 return;
             }
         };
-        // Once taken, it has said what it had to say.
-        let Some(ended) = task.take_if(|task| task.is_finished()) else { return };
-        let Ok(Some(report)) = ended.await else { return };
+        let report = match verifying.report.try_recv() {
+            Ok(Some(report)) => report,
+            Err(oneshot::error::TryRecvError::Empty) => return,
+            // Once told, it has said what it had to say.
+            Err(oneshot::error::TryRecvError::Closed) if verifying.is_told => return,
+            Ok(None) | Err(oneshot::error::TryRecvError::Closed) => {
+                // Whatever was away may be back.
+                let again = verifying.again_at.get_or_insert_with(|| Instant::now() + AGAIN_AFTER);
+                if *again <= Instant::now() {
+                    kept.verifying = None;
+                }
+                return;
+            }
+        };
+        verifying.is_told = true;
         if !report.is_clean() {
             let difference = report.differences.first();
             tracing::error!(
@@ -123,25 +156,32 @@ impl Keeper {
         lag::lag(&ends, applied, self.lag_max).ok()
     }
 
-    /// Compares a generation with the log; `None` if that could not be done.
-    fn verification(&self, generation: u32) -> JoinHandle<Option<Report>> {
+    /// Begins to compare a generation with the log.
+    fn verify(&self, generation: u32) -> Verifying {
         let views = self.materials.views(generation);
         let held = self.generations.get(Generation(generation)).map(verify::held);
-        let options = VerifyOptions { differences_max: 1, held, ..VerifyOptions::default() };
-        let verifying = async move {
-            match verify::verify_with(&views, &options).await {
+        let stop = Stop::default();
+        let options =
+            VerifyOptions { differences_max: 1, held, stop: stop.clone(), ..VerifyOptions::default() };
+        let (sender, report) = oneshot::channel();
+        let work = async move {
+            let report = match verify::verify_with(&views, &options).await {
                 Ok(report) => Some(report),
+                Err(VerifyError::Stopped) => None,
                 Err(error) => {
-                    tracing::error!(generation, %error, "a filled generation cannot be compared with the log");
+                    tracing::error!(generation, %error, "a filled generation cannot be compared with the log yet");
                     None
                 }
-            }
+            };
+            // Whoever stopped meanwhile needs no report.
+            let _ = sender.send(report);
         };
         if !self.materials.has_threads {
-            return tokio::spawn(verifying);
+            tokio::spawn(work);
+        } else if let Err(error) = thread::spawn("verify", work) {
+            tracing::error!(generation, %error, "a filled generation cannot be compared with the log yet");
         }
-        let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || runtime.block_on(verifying))
+        Verifying { generation, report, is_told: false, again_at: None, stop }
     }
 
     /// Records a change of the views; refused ones are failures too.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidewheel_log::EventLog as _;
 use tidewheel_projector::views::TABLES;
 use tidewheel_projector::{Projector, ProjectorOptions, Views};
-use tidewheel_replay::{RebuildOptions, Share, SpeedSender, Standing};
+use tidewheel_replay::{RebuildError, RebuildOptions, Rebuilding, Share, SpeedSender, Standing, rebuild};
 use tidewheel_schemas::TopicPartition;
 use tidewheel_store::{MemoryStore, SharedStore, StateStore as _};
 use tokio_util::sync::CancellationToken;
@@ -49,4 +49,22 @@ async fn a_share_of_a_trimmed_log_names_what_is_missing_and_ends_at_once_when_as
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(10), &mut task).await.expect("it ends").unwrap();
     projector.close().await;
+}
+
+#[tokio::test]
+async fn views_of_a_log_that_lost_its_end_are_filled_no_further() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let store = Arc::new(MemoryStore::new()) as SharedStore;
+    for partition in 0..PARTITIONS {
+        let views = history.views_in(Arc::clone(&store));
+        rebuild(&views, partition, &RebuildOptions::default()).await.unwrap();
+    }
+    // The log was restored from an older copy and went on: as long as before, and another one.
+    let mut other = History::new().await;
+    other.next = 1_000_000;
+    other.runs().await;
+    let views = other.views_in(store);
+    let refused = Rebuilding::open(views, 0, RebuildOptions::default(), true).await.err();
+    assert!(matches!(refused, Some(RebuildError::Checkpoint(_))), "{refused:?}");
 }

@@ -167,7 +167,7 @@ fn owner_end(ended: Result<Result<(), OwnerError>, tokio::task::JoinError>) -> O
         Ok(Ok(())) => None,
         Ok(Err(OwnerError::Fold(FoldError::Newer { .. }))) => Some(End::TooOld),
         Ok(Err(OwnerError::Fold(error))) => Some(End::Defect(error.to_string())),
-        Ok(Err(error @ OwnerError::CheckpointMismatch { .. })) => Some(End::Mismatch(error.to_string())),
+        Ok(Err(error @ OwnerError::CheckpointMismatch(_))) => Some(End::Mismatch(error.to_string())),
         Ok(Err(error)) => Some(End::Failed(error.to_string())),
         Err(error) => Some(End::Defect(format!("an owner ended abruptly: {}", abrupt(error)))),
     }

@@ -24,7 +24,7 @@ async fn views_are_refused_the_log_that_they_were_not_built_from() {
         world.log = other.log.clone();
         world.begin();
         let failure = world.failure().await;
-        assert!(matches!(failure, OwnerError::CheckpointMismatch { .. }), "{failure}");
+        assert!(matches!(failure, OwnerError::CheckpointMismatch(_)), "{failure}");
         assert!(failure.to_string().contains("rebuild the views"), "{failure}");
     }
     world.log = built_from;
