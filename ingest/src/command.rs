@@ -47,7 +47,7 @@ pub struct ResumeRun {}
 pub struct UnparkRun {
     /// The offset of the record that parked it, as `GET /v1/parked` names it.
     #[schema(minimum = 0, example = 4711)]
-    offset: i64,
+    pub(crate) offset: i64,
     /// The reason, for people; at most 16 KiB.
     reason: String,
 }

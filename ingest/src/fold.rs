@@ -7,9 +7,9 @@ use axum::extract::FromRef;
 use futures::future::BoxFuture;
 use serde::Serialize;
 use tidewheel_api::{Code, Namespaces, Principal, Problem};
-use tidewheel_engine::{Rejection, Verdict};
+use tidewheel_engine::{Rejection, Run, Verdict};
 use tidewheel_schemas::event::FoldRaised;
-use tidewheel_schemas::{Author, Entity, Envelope, EventId, Position, encode};
+use tidewheel_schemas::{Author, Entity, Envelope, EventId, Position, RunId, encode};
 use utoipa::ToSchema;
 
 use crate::state::Ingest;
@@ -26,6 +26,9 @@ pub struct Member {
 /// Tells which processes there are now besides this one; the text of an error says why nobody knows.
 pub type Members = Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<Member>, String>> + Send + Sync>;
 
+/// Reads a run from the views; `None` if they do not hold it, and the text of an error says why they cannot be read.
+pub type Stored = Arc<dyn Fn(RunId) -> BoxFuture<'static, Result<Option<Run>, String>> + Send + Sync>;
+
 /// What a node that raises the fold version tells the route.
 #[derive(Clone)]
 pub struct Raising {
@@ -35,6 +38,8 @@ pub struct Raising {
     pub members: Members,
     /// The fold version in force for a partition, as this process has read it; 0 before its first record.
     pub in_force: Arc<dyn Fn(u32) -> u32 + Send + Sync>,
+    /// A run as the views that are read hold it.
+    pub stored: Stored,
 }
 
 /// What became of one partition.

@@ -31,6 +31,8 @@ pub struct Settings {
     pub forwarder: Forwarder,
     /// The topics whose schemas are shown, with their families.
     pub topics: Vec<(TopicFamily, Topic)>,
+    /// The fold version in force for a partition, as this process has read it; 0 before its first record.
+    pub in_force: Arc<dyn Fn(u32) -> u32 + Send + Sync>,
     /// How long a mutation waits for the fold's verdict; [`VERDICT_TIMEOUT`] if nothing speaks against it.
     pub verdict_timeout: Duration,
     /// Renders `/metrics`; without it that route is empty. Install the recorder before making [`Ingest`].

@@ -18,3 +18,5 @@ mod node;
 mod random;
 #[path = "face/runs.rs"]
 mod runs;
+#[path = "face/unpark.rs"]
+mod unpark;

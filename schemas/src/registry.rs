@@ -97,6 +97,12 @@ pub fn latest(family: TopicFamily) -> Option<&'static ReleasedSchema> {
     versions(family).last()
 }
 
+/// The lowest fold version under which records of a topic family may be written with a schema of it; 1 for those that
+/// were there from the first one on.
+pub const fn fold_of(schema_id: u32) -> u32 {
+    if schema_id == WORKFLOW_EVENT_V2 { FOLD_UNPARKS } else { 1 }
+}
+
 /// The subject under which Confluent's clients look for a topic's value schema: `<topic>-value`.
 pub fn subject(topic: &Topic) -> String {
     format!("{topic}-value")

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tidewheel_api::{Auth, Namespaces, Waiting};
 use tidewheel_engine::fold;
 use tidewheel_engine::workflow::Workflows;
-use tidewheel_ingest::fold::{Members, Raising};
+use tidewheel_ingest::fold::{Members, Raising, Stored};
 use tidewheel_ingest::state::VERDICT_TIMEOUT;
 use tidewheel_ingest::{Administration, Forwarder, Ingest, LogProducer, Settings};
 use tidewheel_log::{SharedClock, SharedLog, SystemClock};
@@ -267,6 +267,7 @@ impl Begin {
                     (TopicFamily::WorkflowEvents, topic.clone()),
                     (TopicFamily::ConfigChanges, config_topic.clone()),
                 ],
+                in_force: in_force(owners.status.clone()),
                 verdict_timeout: VERDICT_TIMEOUT,
                 metrics: recorder,
                 stopping: stop_serving.clone(),
@@ -291,6 +292,7 @@ impl Begin {
         );
         let mut router = if config.roles.contains(&Role::Ingest) {
             let raising = Raising {
+                stored: stored(generations.clone()),
                 ingest: ingest.clone(),
                 members: members(&config, &topic),
                 in_force: in_force(owners.status.clone()),
@@ -436,6 +438,14 @@ fn in_force(owners: Vec<watch::Receiver<OwnerStatus>>) -> Arc<dyn Fn(u32) -> u32
     Arc::new(move |partition| {
         let owner = usize::try_from(partition).ok().and_then(|partition| owners.get(partition));
         owner.map_or(0, |owner| owner.borrow().fold)
+    })
+}
+
+/// Reads a run from the generation that is read.
+fn stored(generations: Generations) -> Stored {
+    Arc::new(move |run_id| {
+        let projector = generations.active();
+        async move { projector.views().load_run(run_id).await.map_err(|error| error.to_string()) }.boxed()
     })
 }
 

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tidewheel_engine::{Control, Fold, FoldError, Verdict};
+use tidewheel_engine::{Control, Fold, FoldError, Rejection, Verdict};
 use tidewheel_schemas::event::{LogCreated, OutboxTrimmed, PartitionClaimed, RunUnparked};
 use tidewheel_schemas::{
     Author, Entity, Envelope, Event, EventId, EventType, Headers, LogId, NewRecord, OutboxName, Record,
@@ -200,7 +200,15 @@ impl<'a> Split<'a> {
         };
         let moved = match author {
             Some(author) => self.by(record, headers, author)?,
-            None if headers.event_type == EventType::RunUnparked => self.unparked(index, record, headers)?,
+            // Only where the offset was looked at; anything else is refused as it stands.
+            None if headers.event_type == EventType::RunUnparked
+                && matches!(
+                    verdict,
+                    Verdict::Accepted | Verdict::Parked | Verdict::Rejected(Rejection::NotParked)
+                ) =>
+            {
+                self.unparked(index, record, headers)?
+            }
             None => same(record),
         };
         let place = self.put_at(index, moved, verdict)?;

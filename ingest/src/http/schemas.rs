@@ -118,10 +118,19 @@ impl Ingest {
         })
     }
 
+    /// The versions that records may have now. Who writes with the newest one that is shown here is not refused by a
+    /// partition that folds by an older version.
+    fn versions_in_force(&self, family: TopicFamily) -> impl Iterator<Item = &'static ReleasedSchema> {
+        let partitions = 0..self.0.producer.partitions();
+        let lowest = partitions.map(|partition| (self.0.settings.in_force)(partition)).min().unwrap_or(0);
+        // Before its first record a partition says 0, and might fold by any version.
+        registry::versions(family).filter(move |schema| registry::fold_of(schema.id) <= lowest.max(1))
+    }
+
     fn version_of(&self, subject: &str, version: &str) -> Result<&'static ReleasedSchema, RegistryError> {
         let family = self.family_of(subject)?;
         let wanted = match version {
-            "latest" | "-1" => registry::latest(family).map(|schema| schema.version),
+            "latest" | "-1" => self.versions_in_force(family).last().map(|schema| schema.version),
             text => match text.parse::<u32>() {
                 Ok(number @ 1..) => Some(number),
                 Ok(0) | Err(_) => {
@@ -173,7 +182,8 @@ pub async fn subject_versions(
 ) -> Result<Response, Problem> {
     let family = ingest.family_of(&subject);
     Ok(found(
-        family.map(|family| registry::versions(family).map(|schema| schema.version).collect::<Vec<_>>()),
+        family
+            .map(|family| ingest.versions_in_force(family).map(|schema| schema.version).collect::<Vec<_>>()),
     ))
 }
 

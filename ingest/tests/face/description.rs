@@ -1,5 +1,7 @@
 //! What the API says of itself: OpenAPI, the page, the schema registry, metrics.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
 use crate::node::Node;
@@ -94,7 +96,16 @@ async fn the_schema_registry_answers_as_confluents_does() {
     let newest = tidewheel_schemas::registry::schema_text(3).unwrap();
     let version = json!({"subject": subject, "version": 2, "id": 3, "schema": newest});
     assert_eq!(get(&format!("/schemas/subjects/{subject}/versions/latest")).await, (200, version.clone()));
-    assert_eq!(get(&format!("/schemas/subjects/{subject}/versions/2")).await, (200, version));
+    assert_eq!(get(&format!("/schemas/subjects/{subject}/versions/2")).await, (200, version.clone()));
+    for fold in [0, 1] {
+        node.fold.store(fold, Ordering::Relaxed);
+        assert_eq!(get(&format!("/schemas/subjects/{subject}/versions")).await, (200, json!([1])));
+        for path in ["latest", "-1"] {
+            let found = get(&format!("/schemas/subjects/{subject}/versions/{path}")).await;
+            assert_eq!((found.0, &found.1["id"]), (200, &json!(1)), "fold version {fold}");
+        }
+        assert_eq!(get("/schemas/schemas/ids/3").await, (200, json!({"schema": newest})));
+    }
     assert_eq!(get("/schemas/schemas/ids/1").await, (200, json!({"schema": schema})));
     let plain: Value = serde_json::from_str(schema).unwrap();
     assert_eq!(get("/schemas/schemas/ids/1/schema").await, (200, plain));

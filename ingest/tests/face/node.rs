@@ -4,19 +4,22 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 use tidewheel_api::{Namespaces, Waiting};
 use tidewheel_engine::fold::Fold;
+use tidewheel_ingest::fold::{Members, Raising, Stored};
 use tidewheel_ingest::forward::ForwardLimits;
-use tidewheel_ingest::http::{finish, forwarding, router};
+use tidewheel_ingest::http::{finish, fold_router, forwarding, router};
 use tidewheel_ingest::server::{Limits, serve};
 use tidewheel_ingest::{Datacenters, Forwarder, Ingest, LogProducer, Settings};
 use tidewheel_log::EventLog;
 use tidewheel_log::memory::MemoryLog;
 use tidewheel_schemas::codec::encode;
 use tidewheel_schemas::event::{LogCreated, PartitionClaimed, RunCompleted, RunDiverged};
+use tidewheel_schemas::partition::partition_for;
 use tidewheel_schemas::{
     Author, Entity, Envelope, Event, EventId, Location, LogId, Name, RunId, Topic, TopicFamily,
     TopicPartition,
@@ -37,6 +40,8 @@ pub struct Node {
     pub stopping: CancellationToken,
     pub router: axum::Router,
     pub server: JoinHandle<std::io::Result<()>>,
+    /// The fold version that partition 0 is said to have.
+    pub fold: Arc<AtomicU32>,
     folds: Vec<JoinHandle<()>>,
 }
 
@@ -113,16 +118,26 @@ impl Node {
         let stopping = CancellationToken::new();
         let forwarder = Forwarder::new(datacenters, forward_limits, stopping.clone());
         let forwarder = forwarder.expect("datacenters that can be forwarded to");
+        let fold = Arc::new(AtomicU32::new(2));
+        let in_force: Arc<dyn Fn(u32) -> u32 + Send + Sync> = {
+            let fold = Arc::clone(&fold);
+            Arc::new(move |partition| if partition == 0 { fold.load(Ordering::Relaxed) } else { 2 })
+        };
+        let stored = stored(log.clone(), topic.clone());
         let settings = Settings {
             namespaces: Namespaces::new([name("default")]),
             workflows: Some(["diverge", "echo", "wait"].into_iter().map(name).collect()),
             forwarder: forwarder.clone(),
             topics: vec![(TopicFamily::WorkflowEvents, topic)],
+            in_force: Arc::clone(&in_force),
             verdict_timeout,
             metrics: None,
             stopping: stopping.clone(),
         };
-        let mut router = router(Ingest::new(producer.clone(), waiting.clone(), settings));
+        let ingest = Ingest::new(producer.clone(), waiting.clone(), settings);
+        let members: Members = Arc::new(|| Box::pin(std::future::ready(Ok(Vec::new()))));
+        let raising = Raising { ingest: ingest.clone(), members, in_force, stored };
+        let mut router = router(ingest).merge(fold_router(raising));
         // Of the routes that read there is no more here than that they exist.
         for what in ["", "/result", "/history", "/events"] {
             let path = format!("/v1/namespaces/{{ns}}/runs/{{run_id}}{what}");
@@ -132,7 +147,7 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let server = tokio::spawn(serve(listener, router.clone(), stopping.clone(), limits));
-        Self { address, log, producer, waiting, stopping, router, server, folds }
+        Self { address, log, producer, waiting, stopping, router, server, fold, folds }
     }
 
     pub fn stop_folding(&self) {
@@ -274,6 +289,21 @@ async fn fold(log: Arc<MemoryLog>, topic: Topic, partition: u32, waiting: Waitin
             }
         }
     }
+}
+
+/// A run as a view of everything that lies in the log would hold it.
+fn stored(log: Arc<MemoryLog>, topic: Topic) -> Stored {
+    Arc::new(move |run_id| {
+        let partition = partition_for(&Entity::Run(run_id).routing_key(), PARTITIONS);
+        let (log, place) = (Arc::clone(&log), TopicPartition::new(topic.clone(), partition));
+        Box::pin(async move {
+            let mut fold = Fold::new(partition);
+            for record in log.read(&place, 0, 1_000).await.map_err(|error| error.to_string())? {
+                fold.apply(&record).map_err(|error| error.to_string())?;
+            }
+            Ok(fold.run(run_id).cloned())
+        })
+    })
 }
 
 fn run_of(record: &tidewheel_schemas::Record) -> Option<RunId> {

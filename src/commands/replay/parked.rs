@@ -74,8 +74,9 @@ async fn retry(arguments: RetryParkedArguments) -> Result<(), Failure> {
     }
     if let Some(error) = record["error"].as_str() {
         return Err(Failure::Failed(format!(
-            "the record at offset {offset} still cannot be read: {error}; upgrade the server to a build that can, or let \
-             the run go on without it: `tidewheel replay parked skip {run_id} --reason …`"
+            "the record at offset {offset} still cannot be read: {error}; upgrade the server to a build that can, or, \
+             if it parked at fold version 2 or later, let the run go on without it: `tidewheel replay parked skip {run_id} \
+             --reason …`"
         )));
     }
     let plan = PlanArguments { kind: ReplayKindArgument::Rebuild, rate: None, server };
