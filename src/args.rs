@@ -24,7 +24,8 @@ pub use self::replay::{
     ArchiveCommand, CancelReplayArguments, CutoverArguments, DiffArguments, GenerationArguments,
     ImportArchiveArguments, InspectArguments, ParkedArguments, ParkedCommand, ParquetArchiveArguments,
     PlanArguments, RateArguments, ReplayArguments, ReplayCommand, ReplayKindArgument, ReplayStatusArguments,
-    RetryParkedArguments, RunReplayArguments, SkipParkedArguments, StepArguments, VerifyArguments,
+    RetryParkedArguments, RunReplayArguments, ScopeArguments, SkipParkedArguments, StepArguments,
+    VerifyArguments,
 };
 
 const EXIT_CODES: &str = "Exit codes: 0 it was done; 1 it failed, or the run it is about did; 2 the command line or \

@@ -145,6 +145,11 @@ impl Administration {
         &self.datacenter
     }
 
+    /// Every datacenter that there is, as far as this node is told: its own among them.
+    pub fn datacenters(&self) -> &BTreeSet<Name> {
+        &self.datacenters
+    }
+
     /// Appends a change, whose request is `verb` to `entity`, and says what became of it.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ mod inspect;
 mod parked;
 mod plan;
 mod replays;
+mod scope;
+mod select;
 mod verify;
 
 use std::sync::Arc;
@@ -40,6 +42,8 @@ pub struct Replaying {
     pub generations: Generations,
     /// Where the shares of this process stand.
     pub standings: Standings,
+    /// Where the parts of backfills stand that this process is at, by replay and partition.
+    pub parts: Standings,
     /// Which generations were found to be what the log says.
     pub verified: Verified,
     /// How many records a partition of a generation may be behind its log when it becomes the active one.

@@ -1,14 +1,16 @@
 //! The keeper of the generations of this process's views: has them as the configuration says, which exist, which is
 //! read, who fills them. What a replay may do is said in `engine`.
 
+mod backfill;
 mod ending;
+mod recorder;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidewheel_engine::config::ConfigSnapshot;
-use tidewheel_engine::config::views::{ReplayStatus, ViewsState};
+use tidewheel_engine::config::views::{ReplayKind, ReplayState, ReplayStatus, ViewsState};
 use tidewheel_log::{SharedClock, SharedLog};
 use tidewheel_projector::{Generations, Projector, ProjectorError, ProjectorOptions, Views};
 use tidewheel_runtime::{Configuration, Duties};
@@ -124,6 +126,8 @@ pub struct Keeper {
     pub process: Arc<str>,
     /// Where it shows how far its shares are.
     pub standings: Standings,
+    /// Where it shows how far its parts of backfills are, by replay and partition.
+    pub parts: Standings,
     /// How many records a partition of a generation may be behind its log when it becomes the active one by itself.
     pub lag_max: u64,
     /// How much a share of its holds at most; all of them together are bounded too.
@@ -142,6 +146,8 @@ struct Kept {
     unopened: BTreeMap<u32, Instant>,
     /// The verification of the generation that is to become active by itself.
     verifying: Option<ending::Verifying>,
+    /// The part of a backfill that this process is at.
+    backfill: Option<backfill::Working>,
     snapshots: watch::Receiver<Arc<ConfigSnapshot>>,
 }
 
@@ -155,6 +161,7 @@ impl Keeper {
             closing: JoinSet::new(),
             unopened: BTreeMap::new(),
             verifying: None,
+            backfill: None,
             snapshots: self.configuration.snapshots(),
         };
         tokio::select! {
@@ -166,6 +173,9 @@ impl Keeper {
         kept.verifying = None;
         for working in kept.shares.values() {
             working.stop.cancel();
+        }
+        if let Some(working) = kept.backfill.take() {
+            working.end().await;
         }
         for working in kept.shares.values_mut() {
             // A share reports its failure itself.
@@ -210,6 +220,7 @@ impl Keeper {
         self.activate(views.active);
         self.set_speeds(&views, kept);
         self.work(&views, kept).await;
+        self.backfill(&views, kept);
         self.finish(&views).await;
         self.activate_by_itself(&views, kept).await;
         self.remove_dropped(&views, kept).await;
@@ -269,18 +280,8 @@ impl Keeper {
     }
 
     fn set_speeds(&self, views: &ViewsState, kept: &mut Kept) {
-        let all = u64::from(self.materials.partitions.max(1));
-        let ours = (0..self.materials.partitions)
-            .filter(|partition| self.duties.of(*partition).projects)
-            .count() as u64;
-        // A rate is over all processes: each takes as much of it as it has of the partitions.
-        let of_ours = |rate: u64| (rate.saturating_mul(ours) / all).max(1);
         for generation in views.generations.keys() {
-            let replay = views.running().filter(|replay| replay.generation == *generation);
-            let speed = Speed {
-                paused: replay.is_some_and(|replay| replay.status == ReplayStatus::Paused),
-                records_per_second: replay.and_then(|replay| replay.records_per_second).map(of_ours),
-            };
+            let speed = filling(views, *generation).map(|replay| self.speed(replay)).unwrap_or_default();
             let (sender, _) = kept.speeds.entry(*generation).or_insert_with(|| {
                 let sender = SpeedSender::new();
                 let pace = sender.pace();
@@ -289,6 +290,19 @@ impl Keeper {
             sender.set(speed);
         }
         kept.speeds.retain(|generation, _| views.generations.contains_key(generation));
+    }
+
+    /// How fast this process may go. A rate is over all processes: each takes as much of it as it has of the partitions.
+    fn speed(&self, replay: &ReplayState) -> Speed {
+        let all = u64::from(self.materials.partitions.max(1));
+        let ours = (0..self.materials.partitions)
+            .filter(|partition| self.duties.of(*partition).projects)
+            .count() as u64;
+        let of_ours = |rate: u64| (rate.saturating_mul(ours) / all).max(1);
+        Speed {
+            paused: replay.status == ReplayStatus::Paused,
+            records_per_second: replay.records_per_second.map(of_ours),
+        }
     }
 
     /// Begins the shares that are this process's, ends those that are not, and says which have stalled.
@@ -407,10 +421,15 @@ fn begin(share: Share) -> Working {
     Working { stop, task, standing, reported: false }
 }
 
+/// The replay that fills a generation.
+fn filling(views: &ViewsState, generation: u32) -> Option<&ReplayState> {
+    views.running().filter(|replay| replay.kind == ReplayKind::Rebuild && replay.generation == generation)
+}
+
 fn report_stalls(views: &ViewsState, kept: &mut Kept) {
-    let paused = views.running().filter(|replay| replay.status == ReplayStatus::Paused);
     for ((generation, partition), working) in &mut kept.shares {
-        let is_paused = paused.is_some_and(|replay| replay.generation == *generation);
+        let is_paused =
+            filling(views, *generation).is_some_and(|replay| replay.status == ReplayStatus::Paused);
         let still_for = working.standing.still_for();
         if still_for < STALLED_AFTER || is_paused {
             working.reported = false;

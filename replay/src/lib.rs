@@ -1,5 +1,6 @@
 //! The time machine: what the log says about the views. Judges with the engine's fold and the projector's rows alone.
 
+pub mod backfill;
 pub mod http;
 pub mod inspect;
 pub mod keeper;
@@ -7,15 +8,18 @@ pub mod lag;
 pub mod mend;
 pub mod pace;
 pub mod rebuild;
+pub mod selection;
 pub mod share;
 pub mod step;
 mod thread;
 pub mod verified;
 pub mod verify;
 
+pub use backfill::{Backfill, BackfillError, Done, Part};
 pub use keeper::Keeper;
 pub use pace::{Pace, Speed, SpeedSender};
 pub use rebuild::{RebuildError, RebuildOptions, Rebuilding, Rebuilt, rebuild};
+pub use selection::{Selection, SelectionError};
 pub use share::{Share, ShareError, Standing, Standings};
 pub use verified::Verified;
 pub use verify::{

@@ -60,6 +60,13 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// A pace that nobody alters: so many records in a second.
+    pub fn constant(records_per_second: u64) -> Self {
+        let sender = SpeedSender::new();
+        sender.set(Speed { paused: false, records_per_second: Some(records_per_second) });
+        sender.pace()
+    }
+
     /// How many of at most `wanted` records may be done in one go, waiting until they may. Cancel-safe before it
     /// resolves; what it then allows counts as done.
     pub async fn take(&self, wanted: usize) -> usize {

@@ -104,8 +104,28 @@ impl Standing {
         self.0.failure.lock().take();
     }
 
+    /// Work that is no filling stands at this offset, and has done so much of it.
+    pub(crate) fn stands_at(&self, next_offset: Option<i64>, records: u64) {
+        if let Some(next_offset) = next_offset {
+            self.0.next_offset.store(next_offset, Ordering::Relaxed);
+        }
+        self.0.records.fetch_max(records, Ordering::Relaxed);
+        *self.0.moved_at.lock() = Instant::now();
+        self.0.failure.lock().take();
+    }
+
+    /// More rows were written.
+    pub(crate) fn wrote(&self, rows: u64) {
+        self.0.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// It does not come further, and why.
+    pub fn fails(&self, why: String) {
+        *self.0.failure.lock() = Some(why);
+    }
+
     /// It has nothing to do, which is no stall.
-    fn rests(&self) {
+    pub fn rests(&self) {
         *self.0.moved_at.lock() = Instant::now();
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod compare;
 pub(crate) mod detail;
 mod digest;
 pub(crate) mod ground;
-mod meter;
+pub(crate) mod meter;
 pub(crate) mod owner;
 mod refold;
 mod report;
@@ -39,11 +39,12 @@ use self::meter::Meter;
 pub use self::meter::{OnProgress, Progress, Stop};
 pub use self::report::{Difference, Divergent, Kind, Mended, Remedy, Report, VerifyError};
 use self::rounds::Findings;
-pub use self::scope::Runs;
 use self::scope::{Chosen, Scope};
+pub use self::scope::{RunSet, Runs};
 use self::survey::Survey;
 use self::threads::Work;
 use crate::mend::MENDS_MAX;
+use crate::pace::Pace;
 
 /// Bytes held unless said otherwise.
 pub const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -93,6 +94,8 @@ pub struct VerifyOptions {
     pub held: Option<Held>,
     /// Mend what differs, as this mend of the generation: 1 to 7, each higher than those before.
     pub mend: Option<u8>,
+    /// How fast records may be folded; as fast as can be unless said.
+    pub pace: Option<Pace>,
     /// Asks it to stop.
     pub stop: Stop,
     /// Is told how far it is.
@@ -110,6 +113,7 @@ impl Default for VerifyOptions {
             records_at_once: 1,
             held: None,
             mend: None,
+            pace: None,
             stop: Stop::default(),
             on_progress: None,
         }
@@ -169,7 +173,7 @@ pub async fn verify_with(views: &Views, options: &VerifyOptions) -> Result<Repor
         return Err(VerifyError::MendNumber { number });
     }
     let partitions = partitions(views, options)?;
-    let meter = Meter::new(options.stop.clone(), options.on_progress.clone());
+    let meter = Meter::new(options.stop.clone(), options.on_progress.clone()).at(options.pace.clone());
     let mut grounds = Vec::new();
     for partition in &partitions {
         grounds.push(Ground::of(views, *partition, options.held.as_ref()).await?);
@@ -177,7 +181,7 @@ pub async fn verify_with(views: &Views, options: &VerifyOptions) -> Result<Repor
     let records = grounds.iter().map(|ground| ground.until.unsigned_abs()).max().unwrap_or(0);
     let job = Arc::new(Job {
         views: views.clone(),
-        scope: Scope::new(options.runs, records),
+        scope: Scope::new(options.runs.clone(), records),
         partitions,
         threads: options.threads.max(1),
         records_at_once: options.records_at_once.max(1),

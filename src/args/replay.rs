@@ -3,12 +3,16 @@
 mod archive;
 mod examine;
 mod parked;
+mod scope;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 pub use self::archive::{ArchiveCommand, ImportArchiveArguments, ParquetArchiveArguments};
 pub use self::examine::{DiffArguments, InspectArguments, StepArguments, VerifyArguments};
 pub use self::parked::{ParkedArguments, ParkedCommand, RetryParkedArguments, SkipParkedArguments};
+pub use self::scope::ScopeArguments;
+
+use tidewheel_schemas::Name;
 
 use super::ServerArguments;
 
@@ -17,7 +21,7 @@ use super::ServerArguments;
 pub enum ReplayCommand {
     /// Show what a replay would read and write, or why it would be refused.
     Plan(PlanArguments),
-    /// Start a replay and follow it until it is done.
+    /// Start a replay and follow it until it is done; a backfill is compared with the log at its end.
     Run(RunReplayArguments),
     /// Show the generations of the views, and replays with how far they are.
     Status(ReplayStatusArguments),
@@ -27,7 +31,7 @@ pub enum ReplayCommand {
     Resume(ReplayArguments),
     /// Make a replay faster or slower while it runs.
     Rate(RateArguments),
-    /// End a replay before its time and drop the generation it was filling.
+    /// End a replay before its time. The generation that a rebuild was filling is dropped.
     Cancel(CancelReplayArguments),
     /// Move every read to another generation, once that is as far as the log.
     Cutover(CutoverArguments),
@@ -55,6 +59,8 @@ pub enum ReplayCommand {
 pub enum ReplayKindArgument {
     /// Fill a new generation of every view.
     Rebuild,
+    /// Write the rows of a scope that are not what the log says again, where they are.
+    Backfill,
 }
 
 /// What to plan.
@@ -66,8 +72,42 @@ pub struct PlanArguments {
     /// Most records a second, over all partitions and processes.
     #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
+    /// The generation that a backfill writes [default: the one that is read].
+    #[arg(long, value_name = "NUMBER")]
+    pub generation: Option<u32>,
+    /// The datacenter whose views are meant; another one than the server's is refused.
+    #[arg(long, value_name = "NAME")]
+    pub datacenter: Option<Name>,
+    /// Refused: the rows of a run are written in all views together.
+    #[arg(long = "view", value_name = "NAME")]
+    pub views: Vec<String>,
+    /// Start nothing and write nothing: fold the log now and show which rows differ from what it says.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Rows to describe of a dry run; all are counted.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub differences: u32,
+    #[command(flatten)]
+    pub scope: ScopeArguments,
     #[command(flatten)]
     pub server: ServerArguments,
+}
+
+impl PlanArguments {
+    /// A rebuild, as fast as it can be.
+    pub fn rebuild(server: ServerArguments) -> Self {
+        Self {
+            kind: ReplayKindArgument::Rebuild,
+            rate: None,
+            generation: None,
+            datacenter: None,
+            views: Vec::new(),
+            dry_run: false,
+            differences: 20,
+            scope: ScopeArguments::default(),
+            server,
+        }
+    }
 }
 
 /// What to start.

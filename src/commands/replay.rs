@@ -5,25 +5,25 @@ mod diff;
 mod follow;
 mod inspect;
 mod parked;
+mod run;
 mod step;
 mod verify;
 
 use serde_json::{Value, json};
 
 use crate::args::{
-    CancelReplayArguments, CutoverArguments, GenerationArguments, PlanArguments, RateArguments,
-    ReplayArguments, ReplayCommand, ReplayKindArgument, ReplayStatusArguments, RunReplayArguments,
-    ServerArguments, VerifyArguments,
+    CancelReplayArguments, CutoverArguments, GenerationArguments, RateArguments, ReplayArguments,
+    ReplayCommand, ReplayStatusArguments, ServerArguments, VerifyArguments,
 };
 use crate::client::{Answer, Client, random_key};
 use crate::failure::Failure;
-use crate::output::{cell, fields, print, table};
+use crate::output::{cell, print, table};
 
 /// Does what the command line asks.
 pub async fn run(command: ReplayCommand) -> Result<(), Failure> {
     match command {
-        ReplayCommand::Plan(arguments) => plan(&arguments).await,
-        ReplayCommand::Run(arguments) => start(&arguments).await,
+        ReplayCommand::Plan(arguments) => run::plan(&arguments).await,
+        ReplayCommand::Run(arguments) => run::start(&arguments).await,
         ReplayCommand::Status(arguments) => status(&arguments).await,
         ReplayCommand::Pause(ReplayArguments { replay, server }) => {
             change(&server, &format!("/v1/replays/{replay}/pause"), &json!({})).await
@@ -54,81 +54,6 @@ pub async fn run(command: ReplayCommand) -> Result<(), Failure> {
     }
 }
 
-fn wanted(arguments: &PlanArguments) -> Value {
-    let kind = match arguments.kind {
-        ReplayKindArgument::Rebuild => "rebuild",
-    };
-    json!({ "kind": kind, "records_per_second": arguments.rate })
-}
-
-/// A replay that cuts over is followed by whoever asked; one that nobody follows does so by itself.
-fn wanted_run(arguments: &RunReplayArguments) -> Value {
-    let mut wanted = wanted(&arguments.plan);
-    wanted["activates"] = json!(arguments.cutover && arguments.detach);
-    wanted
-}
-
-async fn plan(arguments: &PlanArguments) -> Result<(), Failure> {
-    let body = wanted(arguments).to_string();
-    let answer = Client::at(&arguments.server)?.post("/v1/replays:plan", &[], body, &random_key()).await?;
-    if arguments.server.json {
-        return Ok(print(&answer.text)?);
-    }
-    let plan = answer.json()?;
-    let views = plan["views"].as_array().map_or(&[][..], Vec::as_slice);
-    let views: Vec<_> = views.iter().filter_map(Value::as_str).collect();
-    let of = |name: &str| cell(plan.get(name));
-    print(&fields(&[
-        ("replay", of("replay")),
-        (
-            "writes",
-            format!("generation {} of {} tables: {}", of("generation"), views.len(), views.join(", ")),
-        ),
-        ("reads", format!("{} records, about {} bytes", of("records"), of("bytes"))),
-        (
-            "at least",
-            if plan["seconds"].is_null() {
-                "as fast as it can".to_owned()
-            } else {
-                format!("{} s", of("seconds"))
-            },
-        ),
-        ("keeps", format!("generation {} is read until another one is activated", of("active"))),
-    ]))?;
-    let partitions = plan["partitions"].as_array().map_or(&[][..], Vec::as_slice);
-    let row =
-        |partition: &Value| ["partition", "from", "until"].map(|name| cell(partition.get(name))).to_vec();
-    let rows: Vec<_> = partitions.iter().map(row).collect();
-    Ok(print(&format!("\n{}", table(&["partition", "from", "until"], &rows)))?)
-}
-
-async fn start(arguments: &RunReplayArguments) -> Result<(), Failure> {
-    let server = &arguments.plan.server;
-    let client = Client::at(server)?;
-    let answer = client.post("/v1/replays", &[], wanted_run(arguments).to_string(), &random_key()).await?;
-    let started = judged(&answer)?;
-    let replay = newest(&started)?;
-    let number = |name: &str| replay[name].as_u64().unwrap_or_default();
-    let (replay, generation) = (number("replay"), number("generation"));
-    if arguments.detach {
-        return show(server, &answer);
-    }
-    if !server.json {
-        print(&format!("replay {replay} fills generation {generation}"))?;
-    }
-    follow::until_over(&client, server.json, replay).await?;
-    if arguments.cutover {
-        let generation = u32::try_from(generation).unwrap_or(u32::MAX);
-        return cutover(server, generation, false).await;
-    }
-    if server.json {
-        return Ok(());
-    }
-    Ok(print(&format!(
-        "generation {generation} is filled and kept up to date; `tidewheel replay cutover {generation}` lets it be read"
-    ))?)
-}
-
 async fn status(arguments: &ReplayStatusArguments) -> Result<(), Failure> {
     let client = Client::at(&arguments.server)?;
     let answer = client.get("/v1/replays", &[]).await?;
@@ -136,7 +61,7 @@ async fn status(arguments: &ReplayStatusArguments) -> Result<(), Failure> {
         let views = answer.json()?;
         let running = views["replays"].as_array().into_iter().flatten().find(|replay| !is_over(replay));
         if let Some(replay) = running.and_then(|replay| replay["replay"].as_u64()) {
-            return follow::until_over(&client, arguments.server.json, replay).await;
+            return follow::until_over(&client, arguments.server.json, replay).await.map(|_| ());
         }
     }
     show(&arguments.server, &answer)
@@ -248,6 +173,16 @@ fn show(server: &ServerArguments, answer: &Answer) -> Result<(), Failure> {
         .collect();
     let titles = ["replay", "kind", "status", "generation", "percent", "records", "rate", "started"];
     print(&format!("\n{}", table(&titles, &rows)))?;
+    for replay in replays.iter().filter(|replay| !is_over(replay) && replay["kind"] == "backfill") {
+        print(&format!(
+            "replay {}: {} of {} partitions are done, {} rows were written; scope: {}",
+            cell(replay.get("replay")),
+            cell(replay.get("parts_done")),
+            cell(replay.get("parts")),
+            cell(replay.get("rows")),
+            run::scope_text(&replay["scope"])
+        ))?;
+    }
     for (replay, share) in replays.iter().flat_map(|replay| {
         replay["shares"].as_array().into_iter().flatten().map(move |share| (replay, share))
     }) {

@@ -308,7 +308,7 @@ impl Begin {
         } else {
             router = router.merge(tidewheel_projector::query::status_router(reads));
         }
-        let (standings, verified) = (Standings::default(), Verified::default());
+        let (standings, backfilled) = (Standings::default(), Standings::default());
         if config.roles.contains(&Role::Ingest) || config.roles.contains(&Role::Projector) {
             let replaying = Replaying {
                 administration,
@@ -317,7 +317,8 @@ impl Begin {
                 partitions: config.partitions,
                 generations: generations.clone(),
                 standings: Standings::clone(&standings),
-                verified,
+                parts: Standings::clone(&backfilled),
+                verified: Verified::default(),
                 lag_max: ACTIVATION_LAG_MAX,
             };
             let examine = Examine::new(replaying.clone(), config.label(), stop_serving);
@@ -355,6 +356,7 @@ impl Begin {
             clock: keeper_clock,
             process: keeper_process,
             standings,
+            parts: backfilled,
             lag_max: ACTIVATION_LAG_MAX,
             rebuild: RebuildOptions::default(),
         };

@@ -12,13 +12,14 @@ use tidewheel_store::{
 use crate::node::{Node, tidewheel};
 
 /// Changes rows of the views that a node left in `folder`.
-fn change(folder: &Path, changes: impl Fn(&dyn Fn(&'static TableSchema) -> Vec<Row>) -> Vec<Write>) {
+pub fn change(folder: &Path, changes: impl Fn(&dyn Fn(&'static TableSchema) -> Vec<Row>) -> Vec<Write>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = EmbeddedStore::open(&EmbeddedOptions::new(folder.join(".tidewheel/store"))).unwrap();
     let generation = Generation(1);
     runtime.block_on(store.create_tables(generation, TABLES)).unwrap();
     let rows = |table| {
-        let scan = Scan { partition: None, from: None, to: None, after: None, reverse: false, limit: 1_000 };
+        let scan =
+            Scan { partition: None, from: None, to: None, after: None, reverse: false, limit: 100_000 };
         runtime.block_on(store.scan(generation, table, &scan)).unwrap().rows
     };
     let writes = WriteSet { inserts: changes(&rows), ..WriteSet::default() };

@@ -2,6 +2,7 @@
 
 mod access;
 mod archive;
+mod backfill;
 mod bench;
 mod commands;
 mod documents;

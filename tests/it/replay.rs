@@ -15,21 +15,21 @@ use tidewheel_store::Generation;
 
 use crate::node::{Node, tidewheel};
 
-const PARTITIONS: u32 = 2;
-const WORDS: &[&str] = &["--partitions", "2"];
+pub const PARTITIONS: u32 = 2;
+pub const WORDS: &[&str] = &["--partitions", "2"];
 
-fn start_runs(folder: &Path, node: &Node, count: usize) {
+pub fn start_runs(folder: &Path, node: &Node, count: usize) {
     std::fs::write(folder.join("inputs.jsonl"), "{\"steps\": 1}\n".repeat(count)).unwrap();
     let words = ["run", "start", "steps", "--from", "inputs.jsonl", "--json"];
     let output = node.run(folder, &words);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn replays(folder: &Path, node: &Node) -> Value {
+pub fn replays(folder: &Path, node: &Node) -> Value {
     node.json(folder, &["replay", "status"])
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
@@ -38,7 +38,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Refolds the log of a node that has ended and compares it with a generation of its views.
-fn verified(folder: &Path, generation: u32) -> Report {
+pub fn verified(folder: &Path, generation: u32) -> Report {
     let config = Config { data_dir: folder.join(".tidewheel"), partitions: PARTITIONS, ..Config::default() };
     let wiring = wire::open(&config).expect("the folder opens");
     let views = Views {
@@ -56,14 +56,14 @@ fn verified(folder: &Path, generation: u32) -> Report {
 }
 
 /// Starts runs, waits for their results, and reads each back under the position it was told.
-struct Clients {
+pub struct Clients {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Clients {
-    fn start(node: &Node, count: usize) -> Self {
+    pub fn start(node: &Node, count: usize) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let threads = (0..count)
             .map(|_| {
@@ -75,7 +75,7 @@ impl Clients {
     }
 
     /// Waits until some more operations were done.
-    fn go_on(&self) {
+    pub fn go_on(&self) {
         let until = self.done.load(Ordering::SeqCst) + 20;
         wait_until("clients go on", || {
             self.done.load(Ordering::SeqCst) >= until
@@ -83,7 +83,7 @@ impl Clients {
         });
     }
 
-    fn end(self) -> usize {
+    pub fn end(self) -> usize {
         self.stop.store(true, Ordering::SeqCst);
         for thread in self.threads {
             thread.join().expect("no request failed and nothing was lost or went back");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidewheel_schemas::event::{
     GenerationActivated, GenerationDropped, ReplayProgressed, ReplayScope, ReplayStarted, ViewsMended,
 };
-use tidewheel_schemas::{ConfigEvent, Envelope, Name};
+use tidewheel_schemas::{ConfigEvent, Entity, Envelope, EventId, Name};
 
 use super::judged::Judged;
 use super::namespace::principal;
@@ -117,6 +117,9 @@ pub struct ReplayState {
     pub reason: Option<Arc<str>>,
     /// How far a backfill is, by partition.
     pub done: BTreeMap<u32, PartitionDone>,
+    /// The number of the mending that a backfill writes rows as, once there was a row to write; see
+    /// [`ViewsState::mending_id`].
+    pub mending: Option<u32>,
 }
 
 impl ReplayKind {
@@ -172,6 +175,13 @@ impl ViewsState {
         self.replays.values().find(|replay| !replay.status.is_over())
     }
 
+    /// The id of the record by which whoever carries out a part of a backfill takes the number of its mending. The number
+    /// is in it: one that somebody else took meanwhile is refused, and the next one is asked for under an id of its own.
+    pub fn mending_id(datacenter: &Name, replay: u32, number: u32) -> EventId {
+        let name = format!("backfill/{}", Entity::Views(datacenter.clone()));
+        EventId::idempotent("", &name, &format!("{replay}/{number}"))
+    }
+
     /// Whether a replay that has not ended still fills this generation.
     pub fn is_being_filled(&self, generation: u32) -> bool {
         self.running()
@@ -206,7 +216,7 @@ impl ViewsState {
             }
             ConfigEvent::GenerationActivated(event) => self.activate(event, at_us),
             ConfigEvent::GenerationDropped(event) => self.drop_generation(event),
-            ConfigEvent::ViewsMended(event) => self.mend(event),
+            ConfigEvent::ViewsMended(event) => self.mend(envelope.event_id, event),
             ConfigEvent::LogCreated(_)
             | ConfigEvent::FoldRaised(_)
             | ConfigEvent::NamespaceCreated(_)
@@ -256,6 +266,7 @@ impl ViewsState {
                 ended_at_us: None,
                 reason: None,
                 done: BTreeMap::new(),
+                mending: None,
             },
         );
         while self.replays.len() > REPLAYS_KEPT {
@@ -346,7 +357,9 @@ impl ViewsState {
         Ok(())
     }
 
-    fn mend(&mut self, mended: &ViewsMended) -> Result<(), Rejection> {
+    /// A backfill takes one number, however many processes carry it out: two that ask at once ask with the same id, or one
+    /// of them asks for a number that is taken.
+    fn mend(&mut self, event_id: EventId, mended: &ViewsMended) -> Result<(), Rejection> {
         let generation = self.existing(mended.generation)?;
         let Some(state) = self.generations.get_mut(&generation) else {
             return Err(Rejection::GenerationNotFound);
@@ -356,6 +369,15 @@ impl ViewsState {
             return Err(Rejection::TooManyMendings);
         }
         state.mendings = number;
+        let backfill = self.replays.values_mut().rev().find(|replay| !replay.status.is_over());
+        if let Some(backfill) = backfill.filter(|replay| {
+            replay.kind == ReplayKind::Backfill
+                && replay.generation == generation
+                && replay.mending.is_none()
+                && event_id == Self::mending_id(&self.datacenter, replay.number, number)
+        }) {
+            backfill.mending = Some(number);
+        }
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use tidewheel_schemas::event::{
     GenerationActivated, GenerationDropped, ReplayCancelled, ReplayFinished, ReplayPaused, ReplayProgressed,
     ReplayRateChanged, ReplayResumed, ReplayScope, ReplayStarted, ViewsMended,
 };
-use tidewheel_schemas::{ConfigEvent, Entity};
+use tidewheel_schemas::{ConfigEvent, Entity, EventId};
 
 use crate::world::{World, event_id, ingest, name};
 
@@ -212,4 +212,37 @@ fn forgotten_replays_are_the_oldest_and_those_that_have_ended() {
     let (refused, views) = fold(&events);
     assert_eq!(refused, []);
     assert_eq!(views.replays.keys().copied().collect::<Vec<_>>(), (11..=110).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_backfill_takes_one_mending_whoever_asks_for_it_and_however_often() {
+    let world = World::new(1);
+    let mut fold = world.begun(0);
+    let east = Entity::Views(name("east"));
+    let mut place = 0;
+    let mut say = |id: EventId, event: ConfigEvent| {
+        place += 1;
+        let record = world.record(place, id, east.clone(), ingest("process:a"), &event);
+        let verdict = fold.apply(&record).expect("the fold is total").verdict;
+        let views = fold.views().get(&name("east")).expect("its views are known");
+        let backfill = views.replays.get(&1).map(|replay| replay.mending);
+        (verdict, backfill.flatten(), views.generations[&1].mendings)
+    };
+    let taken = |number| ViewsState::mending_id(&name("east"), 1, number);
+    let conflict = Verdict::Rejected(Rejection::VersionConflict);
+    assert_eq!(say(event_id(1), started(1, "backfill", 1)), (Verdict::Accepted, None, 0));
+    // Somebody mends by hand before the first part has found anything.
+    assert_eq!(say(event_id(2), mended(1, 1)), (Verdict::Accepted, None, 1));
+    assert_eq!(say(taken(1), mended(1, 1)), (conflict, None, 1), "it decided before it had read that");
+    assert_eq!(say(taken(2), mended(1, 2)), (Verdict::Accepted, Some(2), 2));
+    assert_eq!(
+        say(taken(2), mended(1, 2)),
+        (Verdict::Duplicate(Ok(())), Some(2), 2),
+        "another process did the same"
+    );
+    // What is mended by hand meanwhile is another mending.
+    assert_eq!(say(event_id(3), mended(1, 3)), (Verdict::Accepted, Some(2), 3));
+    assert_eq!(say(event_id(4), finished(1)), (Verdict::Accepted, Some(2), 3));
+    assert_ne!(taken(2), ViewsState::mending_id(&name("east"), 2, 2));
+    assert_ne!(taken(2), ViewsState::mending_id(&name("west"), 1, 2));
 }

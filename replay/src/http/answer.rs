@@ -1,5 +1,7 @@
 //! How replays and generations are shown.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde::Serialize;
 use tidewheel_api::{Problem, Time, json};
@@ -11,7 +13,10 @@ use tidewheel_store::Generation;
 use utoipa::ToSchema;
 
 use super::Replaying;
+use super::scope::WantedScope;
 use crate::lag::{ends, lags};
+use crate::selection::Selection;
+use crate::share::Standings;
 
 /// The views of a datacenter: generations and replays.
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,13 +65,25 @@ pub struct GenerationAnswer {
 pub struct ReplayAnswer {
     /// Its number.
     pub replay: u32,
-    /// What it does: `rebuild`.
+    /// What it does: `rebuild` or `backfill`.
     pub kind: &'static str,
     /// How it stands: `running`, `paused`, `finished` or `cancelled`.
     pub status: &'static str,
     /// The generation it writes.
     pub generation: u32,
-    /// Records that the log held when it was started.
+    /// What a backfill is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<WantedScope>,
+    /// In how many parts a backfill is done: partitions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u64>,
+    /// How many of them are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts_done: Option<u64>,
+    /// Rows that a backfill has written, in the parts that are done and in what the process that answers is at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Records that the log held when it was started, of the partitions it is about.
     pub records: u64,
     /// Records of those that are done.
     pub done: u64,
@@ -95,6 +112,8 @@ pub struct ShareAnswer {
     pub partition: u32,
     /// The offset of the record that comes next.
     pub next_offset: i64,
+    /// Records done since the process took it: read, or that part of a backfill's which was gone through.
+    pub done: u64,
     /// Rows written since the process took it.
     pub rows: u64,
     /// For how long it has not come further, while there is more to do.
@@ -180,21 +199,40 @@ impl Replaying {
     }
 
     fn replay(&self, replay: &ReplayState) -> ReplayAnswer {
-        let records: u64 = replay.ends.iter().map(|end| end.unsigned_abs()).sum();
+        let shares = match (replay.status.is_over(), replay.kind) {
+            (true, _) => Vec::new(),
+            (false, ReplayKind::Rebuild) => shares(&self.standings, replay.generation),
+            (false, ReplayKind::Backfill) => shares(&self.parts, replay.number),
+        };
+        let selection = Selection::new(Arc::clone(&replay.scope), self.partitions);
+        let parts = selection.map_or_else(|_| (0..self.partitions).collect(), |selection| selection.parts());
+        let of =
+            |partition: u32| replay.ends.get(partition as usize).copied().unwrap_or(0).max(0).unsigned_abs();
+        let records: u64 = parts.iter().map(|partition| of(*partition)).sum();
         let done = match (replay.status.is_over(), replay.kind) {
             (true, _) if replay.reason.is_none() => records,
             (_, ReplayKind::Rebuild) => (self.applied(replay.generation).iter())
                 .zip(replay.ends.iter())
                 .map(|(applied, end)| (applied + 1).clamp(0, *end).unsigned_abs())
                 .sum(),
-            (_, ReplayKind::Backfill) => 0,
+            (_, ReplayKind::Backfill) => {
+                let done: u64 = replay.done.keys().map(|partition| of(*partition)).sum();
+                let at_work = shares.iter().filter(|share| !replay.done.contains_key(&share.partition));
+                done + at_work.map(|share| share.done.min(of(share.partition))).sum::<u64>()
+            }
         };
-        let shares = if replay.status.is_over() { Vec::new() } else { self.shares(replay.generation) };
+        let is_backfill = replay.kind == ReplayKind::Backfill;
+        let rows = replay.done.values().map(|done| done.rows).sum::<u64>()
+            + shares.iter().map(|share| share.rows).sum::<u64>();
         ReplayAnswer {
             replay: replay.number,
             kind: replay.kind.as_str(),
             status: replay.status.as_str(),
             generation: replay.generation,
+            scope: is_backfill.then(|| WantedScope::from(&*replay.scope)),
+            parts: is_backfill.then_some(parts.len() as u64),
+            parts_done: is_backfill.then_some(replay.done.len() as u64),
+            rows: is_backfill.then_some(rows),
             records,
             done,
             records_per_second: replay.records_per_second,
@@ -205,18 +243,20 @@ impl Replaying {
             shares,
         }
     }
+}
 
-    fn shares(&self, generation: u32) -> Vec<ShareAnswer> {
-        let standings = self.standings.lock();
-        let ours = standings.range((generation, 0)..=(generation, u32::MAX));
-        ours.map(|((_, partition), standing)| ShareAnswer {
-            partition: *partition,
-            next_offset: standing.next_offset(),
-            rows: standing.rows(),
-            still_for_ms: u64::try_from(standing.still_for().as_millis()).unwrap_or(u64::MAX),
-            run_id: standing.run_id(),
-            failure: standing.failure(),
-        })
-        .collect()
-    }
+/// What this process is at of a generation, or of a backfill.
+fn shares(standings: &Standings, of: u32) -> Vec<ShareAnswer> {
+    let standings = standings.lock();
+    let ours = standings.range((of, 0)..=(of, u32::MAX));
+    ours.map(|((_, partition), standing)| ShareAnswer {
+        partition: *partition,
+        next_offset: standing.next_offset(),
+        done: standing.records(),
+        rows: standing.rows(),
+        still_for_ms: u64::try_from(standing.still_for().as_millis()).unwrap_or(u64::MAX),
+        run_id: standing.run_id(),
+        failure: standing.failure(),
+    })
+    .collect()
 }

@@ -44,8 +44,8 @@ pub async fn list_replays(State(replaying): State<Replaying>) -> Result<Response
 
 /// Start a replay.
 ///
-/// The processes that write the views do it beside their other work, until it got to where the log ends now; its
-/// generation is then kept up to date until it is dropped. Reads stay where they are.
+/// The processes that write the views do it beside their other work, until it got to where the log ends now. The
+/// generation of a rebuild is then kept up to date until it is dropped; reads stay where they are.
 #[utoipa::path(
     post,
     path = "/v1/replays",
@@ -65,7 +65,7 @@ pub async fn start_replay(
     asker: Asker,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let planned = replaying.plan(&body.parse::<WantedReplay>()?).await?;
+    let planned = replaying.plan(&body.parse::<WantedReplay>()?, false).await?;
     let accepted = replaying.change(asker, "start", planned.started.into()).await?;
     replaying.changed(accepted, StatusCode::CREATED).await
 }
@@ -80,7 +80,7 @@ async fn steer(
     replaying.changed(accepted, StatusCode::OK).await
 }
 
-/// Pause a replay. It rests until it is resumed; its generation falls behind meanwhile.
+/// Pause a replay. It rests until it is resumed; the generation of a rebuild falls behind meanwhile.
 #[utoipa::path(
     post,
     path = "/v1/replays/{replay}/pause",
@@ -172,7 +172,7 @@ pub struct CancelReplay {
     reason: String,
 }
 
-/// Cancel a replay. The generation it was filling is dropped.
+/// Cancel a replay. The generation that a rebuild was filling is dropped; what a backfill has mended stays mended.
 #[utoipa::path(
     post,
     path = "/v1/replays/{replay}/cancel",

@@ -17,9 +17,13 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::ToSchema;
 
-use super::Examine;
+use super::scope::WantedScope;
+use super::{Examine, select};
+use crate::pace::Pace;
+use crate::selection::Selection;
 use crate::thread;
 use crate::verified::Verified;
+use crate::verify::meter::Meter;
 use crate::verify::{Report, Runs, Stop, VerifyError, VerifyOptions, Views, verify_with};
 
 /// Lines that wait for a slow reader; progress beyond that is not told.
@@ -52,6 +56,10 @@ pub struct VerifyViews {
     held_mib: Option<u32>,
     /// Threads to work on; one for each processor unless said.
     threads: Option<usize>,
+    /// Only the runs of this scope, as a backfill selects them; the partitions are its own.
+    scope: Option<WantedScope>,
+    /// Most records to fold in a second; as many as can be if absent.
+    records_per_second: Option<u64>,
     /// Mend what differs, where that can be done in place.
     #[serde(default)]
     mend: bool,
@@ -100,6 +108,7 @@ pub async fn verify_views(
 ) -> Result<Response, Problem> {
     let asked: VerifyViews = body.parse()?;
     let views = examine.views(asked.generation)?;
+    let selecting = examine.selecting(&asked).await?;
     let (mut options, mend) = examine.options(asked)?;
     options.held = examine.held(views.generation);
     let permit = Arc::clone(examine.verifications()).try_acquire_owned().map_err(|_| {
@@ -116,7 +125,7 @@ pub async fn verify_views(
     let stopping = examine.stopping().clone();
     let mend = mend.then(|| (examine.clone(), principal));
     let verified = examine.replaying().verified.clone();
-    let work = Work { views, options, mend, sender, permit, verified };
+    let work = Work { views, options, selecting, mend, sender, permit, verified };
     let stopped = stop.clone();
     let ended = tokio_util::sync::CancellationToken::new();
     let watched = ended.clone();
@@ -135,7 +144,31 @@ pub async fn verify_views(
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
+/// What selects the runs to verify, and where the log ended when that was asked for.
+struct Selecting {
+    selection: Selection,
+    ends: Vec<i64>,
+}
+
 impl Examine {
+    /// The scope of a verification, if it has one.
+    async fn selecting(&self, asked: &VerifyViews) -> Result<Option<Selecting>, Problem> {
+        let Some(scope) = &asked.scope else { return Ok(None) };
+        if asked.partitions.is_some() || asked.run_id.is_some() || asked.sample.is_some() {
+            let detail = "a scope says itself which partitions and runs it is about; leave the others out";
+            return Err(Problem::new(Code::InvalidField, detail).field("scope"));
+        }
+        let replaying = self.replaying();
+        let ends = replaying.ends().await.ok_or_else(|| {
+            let detail = "the log does not say where it ends; try again";
+            Problem::new(Code::LogUnavailable, detail).retry_after_ms(1_000)
+        })?;
+        let scope = Arc::new(replaying.scope(scope, &ends)?);
+        let selection =
+            Selection::new(scope, replaying.partitions).map_err(|error| select::problem(&error))?;
+        Ok(Some(Selecting { selection, ends }))
+    }
+
     /// The options of a verification, and whether it mends.
     fn options(&self, asked: VerifyViews) -> Result<(VerifyOptions, bool), Problem> {
         let invalid =
@@ -170,7 +203,11 @@ impl Examine {
         if !(1..=cores).contains(&threads) {
             return invalid("threads", format!("this machine has {cores} processors; give 1 to {cores}"));
         }
+        if asked.records_per_second == Some(0) {
+            return invalid("records_per_second", "at 0 records in a second it never ends".to_owned());
+        }
         let mut options = VerifyOptions {
+            pace: asked.records_per_second.map(Pace::constant),
             differences_max,
             partitions: asked.partitions,
             runs,
@@ -192,6 +229,7 @@ impl Examine {
 struct Work {
     views: Views,
     options: VerifyOptions,
+    selecting: Option<Selecting>,
     /// Who numbers the mend, if one is asked for, and who asks.
     mend: Option<(Examine, Principal)>,
     sender: mpsc::Sender<Bytes>,
@@ -205,10 +243,11 @@ impl Work {
         let failed = |error: std::io::Error| {
             Problem::new(Code::Internal, format!("no thread can be started: {error}")).retry_after_ms(1_000)
         };
-        let Self { views, options, mend, sender, permit, verified: noted } = self;
+        let Self { views, options, selecting, mend, sender, permit, verified: noted } = self;
         let run = async move {
-            let (generation, is_whole) = (views.generation, options.is_whole());
-            let last = match verified(&views, options, mend).await {
+            let generation = views.generation;
+            let is_whole = options.is_whole() && selecting.is_none();
+            let last = match verified(&views, options, selecting, mend).await {
                 Ok(report) => {
                     if is_whole || !report.is_clean() {
                         noted.note(generation, &report);
@@ -230,8 +269,18 @@ impl Work {
 async fn verified(
     views: &Views,
     mut options: VerifyOptions,
+    selecting: Option<Selecting>,
     mend: Option<(Examine, Principal)>,
 ) -> Result<Report, Problem> {
+    if let Some(Selecting { selection, ends }) = selecting {
+        let meter = Meter::new(options.stop.clone(), options.on_progress.clone()).at(options.pace.clone());
+        options.runs = selection.all(views, &ends, &meter).await.map_err(|error| select::problem(&error))?;
+        options.partitions = Some(selection.parts());
+        if matches!(&options.runs, Runs::Selected(runs) if runs.is_empty()) {
+            let detail = "no run has a record within the scope";
+            return Err(Problem::new(Code::NothingToReplay, detail).field("scope"));
+        }
+    }
     let report = verify_with(views, &options).await.map_err(|error| problem(&error))?;
     let Some((examine, principal)) = mend.filter(|_| report.mendable_count > 0) else {
         return Ok(report);

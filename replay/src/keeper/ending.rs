@@ -1,12 +1,9 @@
 //! How a replay ends in the configuration: that it is done, and that its generation is to be read.
 
-use std::time::Duration;
-
-use tidewheel_engine::Verdict;
 use tidewheel_engine::config::views::{ReplayKind, ReplayState, ReplayStatus, ViewsState};
 use tidewheel_projector::Projector;
+use tidewheel_schemas::EventId;
 use tidewheel_schemas::event::{GenerationActivated, ReplayFinished};
-use tidewheel_schemas::{Author, ConfigEvent, Entity, Envelope, EventId};
 use tidewheel_store::Generation;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -14,9 +11,6 @@ use tokio::time::Instant;
 use super::{AGAIN_AFTER, Keeper, Kept, Materials};
 use crate::verify::{self, Report, Stop, VerifyError, VerifyOptions};
 use crate::{lag, thread};
-
-/// How long a record of the configuration may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The verification of a generation that is to become the active one by itself. It stops when this is dropped.
 pub(super) struct Verifying {
@@ -36,21 +30,25 @@ impl Drop for Verifying {
 }
 
 impl Keeper {
-    /// Says that a rebuild is done once its generation is as far as the log was when it began. Whoever writes the first
-    /// partition does; that two of them say so at once changes nothing.
+    /// Says that a replay is done: a rebuild once its generation is as far as the log was when it began, a backfill once
+    /// all its parts are done. Whoever writes the first partition does; that two of them say so at once changes nothing.
     pub(super) async fn finish(&self, views: &ViewsState) {
-        let Some(replay) = views.running().filter(|replay| replay.kind == ReplayKind::Rebuild) else {
-            return;
+        let Some(replay) = views.running() else { return };
+        let is_done = match replay.kind {
+            ReplayKind::Rebuild => {
+                let Some(projector) = self.generations.get(Generation(replay.generation)) else { return };
+                self.duties.of(0).projects && self.is_filled(replay, &projector).await
+            }
+            ReplayKind::Backfill => self.duties.of(0).projects && self.is_backfilled(replay),
         };
-        let Some(projector) = self.generations.get(Generation(replay.generation)) else { return };
-        if !self.duties.of(0).projects || !self.is_filled(replay, &projector).await {
+        if !is_done {
             return;
         }
         let event = ReplayFinished { replay: i32::try_from(replay.number).unwrap_or(i32::MAX) };
         // Two processes that see it at once say the same.
-        let name = format!("finish/{}", Entity::Views(self.materials.datacenter.clone()));
-        let event_id = EventId::idempotent("", &name, &replay.number.to_string());
-        match self.change(event_id, event.into()).await {
+        let recorder = self.recorder();
+        let event_id = recorder.event_id("finish", &replay.number.to_string());
+        match recorder.change(event_id, event.into()).await {
             Ok(()) => {
                 tracing::info!(replay = replay.number, generation = replay.generation, "a replay is finished")
             }
@@ -138,7 +136,7 @@ impl Keeper {
             compared_rows: i64::try_from(report.compared_rows()).unwrap_or(i64::MAX),
         };
         let event_id = EventId::random(self.clock.random_16());
-        match self.change(event_id, event.into()).await {
+        match self.recorder().change(event_id, event.into()).await {
             Ok(()) => tracing::info!(generation, "a rebuilt generation becomes the active one by itself"),
             Err(error) => {
                 tracing::warn!(generation, %error, "a rebuilt generation cannot become the active one yet");
@@ -182,27 +180,5 @@ impl Keeper {
             tracing::error!(generation, %error, "a filled generation cannot be compared with the log yet");
         }
         Verifying { generation, report, is_told: false, again_at: None, stop }
-    }
-
-    /// Records a change of the views; refused ones are failures too.
-    async fn change(&self, event_id: EventId, event: ConfigEvent) -> Result<(), String> {
-        let envelope = Envelope {
-            event_id,
-            entity: Entity::Views(self.materials.datacenter.clone()),
-            namespace: None,
-            recorded_at_us: self.clock.now_us(),
-            cause: None,
-            traceparent: None,
-            author: Author::Ingest { principal: format!("process:{}", self.process).into() },
-        };
-        let changed = self.configuration.change(envelope, event, PATIENCE).await;
-        match changed.map_err(|error| error.to_string())?.judged.map(|judged| judged.verdict) {
-            Some(Verdict::Accepted | Verdict::Duplicate(Ok(()))) => Ok(()),
-            Some(Verdict::Rejected(rejection) | Verdict::Duplicate(Err(rejection))) => {
-                Err(rejection.to_string())
-            }
-            Some(verdict) => Err(format!("{verdict:?}")),
-            None => Err("it was not judged in time".to_owned()),
-        }
     }
 }

@@ -8,9 +8,12 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::VerifyError;
+use crate::pace::Pace;
 
 /// How often progress is told.
 const EVERY: Duration = Duration::from_secs(1);
+/// How soon whoever waits for its pace hears that it is to stop.
+const HEARD_WITHIN: Duration = Duration::from_millis(100);
 
 /// How far a verification is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -63,29 +66,51 @@ struct Phase {
 }
 
 /// Counts.
-pub(super) struct Meter {
+pub(crate) struct Meter {
     stop: Stop,
+    pace: Option<Pace>,
     on_progress: Option<OnProgress>,
     done: AtomicU64,
     phase: Mutex<Phase>,
 }
 
 impl Meter {
-    pub(super) fn new(stop: Stop, on_progress: Option<OnProgress>) -> Self {
+    pub(crate) fn new(stop: Stop, on_progress: Option<OnProgress>) -> Self {
         let now = Instant::now();
         let phase = Mutex::new(Phase { name: "rows", of: None, began: now, told: now });
-        Self { stop, on_progress, done: AtomicU64::new(0), phase }
+        Self { stop, pace: None, on_progress, done: AtomicU64::new(0), phase }
+    }
+
+    /// The same, at this pace.
+    #[must_use]
+    pub(crate) fn at(self, pace: Option<Pace>) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// How many of at most `wanted` records may be read now, waiting until they may.
+    pub(crate) async fn take(&self, wanted: usize) -> Result<usize, VerifyError> {
+        self.check()?;
+        let Some(pace) = &self.pace else { return Ok(wanted) };
+        let taking = pace.take(wanted);
+        tokio::pin!(taking);
+        loop {
+            tokio::select! {
+                biased;
+                records = &mut taking => return Ok(records),
+                () = tokio::time::sleep(HEARD_WITHIN) => self.check()?,
+            }
+        }
     }
 
     /// Begins a phase of so many records.
-    pub(super) fn begin(&self, name: &'static str, of: Option<u64>) {
+    pub(crate) fn begin(&self, name: &'static str, of: Option<u64>) {
         let now = Instant::now();
         self.done.store(0, Ordering::Relaxed);
         *self.phase.lock() = Phase { name, of, began: now, told: now };
     }
 
     /// Whether to go on.
-    pub(super) fn check(&self) -> Result<(), VerifyError> {
+    pub(crate) fn check(&self) -> Result<(), VerifyError> {
         self.stop.check().map_err(|()| VerifyError::Stopped)
     }
 
@@ -95,7 +120,7 @@ impl Meter {
     }
 
     /// More records of a partition were folded.
-    pub(super) fn records(&self, partition: u32, offset: i64, more: u64) {
+    pub(crate) fn records(&self, partition: u32, offset: i64, more: u64) {
         self.count(Some((partition, offset)), more);
     }
 

@@ -72,9 +72,9 @@ impl Refold {
         sink: &mut (impl Sink + Send),
     ) -> Result<i64, VerifyError> {
         while self.offset < until {
-            meter.check()?;
             let left = usize::try_from(until - self.offset).unwrap_or(usize::MAX);
-            let records = views.log.read(&self.place, self.offset, READ_RECORDS.min(left)).await?;
+            let wanted = meter.take(READ_RECORDS.min(left)).await?;
+            let records = views.log.read(&self.place, self.offset, wanted).await?;
             if records.is_empty() {
                 let (partition, end) = (self.place.clone(), self.offset);
                 return Err(VerifyError::AheadOfLog { partition, checkpoint: until, end });

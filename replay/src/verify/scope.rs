@@ -1,6 +1,7 @@
 //! What is verified: which partitions and runs, and the buckets that these are cut into.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use tidewheel_schemas::RunId;
 
@@ -13,7 +14,7 @@ const BUCKETS_MAX: u64 = 1 << 20;
 const BUCKET_RECORDS: u64 = 16;
 
 /// Which runs are verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Runs {
     /// All of them, and everything else.
     #[default]
@@ -22,7 +23,12 @@ pub enum Runs {
     Sample(u64),
     /// One. Rows that stand for several runs are not verified.
     One(RunId),
+    /// These. Rows that stand for several runs are not verified.
+    Selected(Arc<RunSet>),
 }
+
+/// A set of runs.
+pub type RunSet = HashSet<RunId, foldhash::fast::FixedState>;
 
 /// The runs of a partition that are verified, in buckets.
 #[derive(Debug, Clone)]
@@ -46,10 +52,12 @@ impl Scope {
     /// The bucket of an owner, if it is verified.
     pub(super) fn bucket(&self, owner: Owner) -> Option<usize> {
         let spread = owner.spread();
-        let is_within = match self.runs {
-            Runs::Every => true,
-            Runs::Sample(of) => spread.is_multiple_of(of.max(1)),
-            Runs::One(run_id) => owner == Owner::Run(run_id),
+        let is_within = match (&self.runs, owner) {
+            (Runs::Every, _) => true,
+            (Runs::Sample(of), _) => spread.is_multiple_of((*of).max(1)),
+            (Runs::One(run_id), _) => owner == Owner::Run(*run_id),
+            (Runs::Selected(runs), Owner::Run(run_id)) => runs.contains(&run_id),
+            (Runs::Selected(_), Owner::Record(_) | Owner::Partition) => false,
         };
         is_within.then(|| usize::try_from((spread >> 32) & self.mask).unwrap_or(0))
     }

@@ -18,13 +18,13 @@ const STALLED_AFTER_MS: u64 = 10_000;
 /// Weight of the newest measurement in the rate that is shown.
 const RATE_WEIGHT: f64 = 0.2;
 
-/// Follows a replay until it has ended.
+/// Follows a replay until it has ended; how it stands then.
 ///
 /// # Errors
 /// When it was cancelled, or the server answers no more.
-pub async fn until_over(client: &Client, json: bool, number: u64) -> Result<(), Failure> {
+pub async fn until_over(client: &Client, json: bool, number: u64) -> Result<Value, Failure> {
     let bar = (!json && std::io::stderr().is_terminal()).then(bar);
-    let mut rate = Rate::default();
+    let (mut rate, mut row_rate) = (Rate::default(), Rate::default());
     let mut told = None;
     loop {
         let views = client.get("/v1/replays", &[]).await?.json()?;
@@ -35,7 +35,11 @@ pub async fn until_over(client: &Client, json: bool, number: u64) -> Result<(), 
         let field = |name: &str| replay[name].as_u64().unwrap_or_default();
         let (done, records) = (field("done"), field("records"));
         let records_per_second = rate.at(Instant::now(), done);
-        let rows: u64 = shares(replay).filter_map(|share| share["rows"].as_u64()).sum();
+        // A rebuild's are those of what the server is at; a backfill's are counted.
+        let rows = replay["rows"]
+            .as_u64()
+            .unwrap_or_else(|| shares(replay).filter_map(|share| share["rows"].as_u64()).sum());
+        let rows_per_second = row_rate.at(Instant::now(), rows);
         let stalls: Vec<_> = shares(replay).filter_map(stall).collect();
         let is_over = is_over(replay);
         match &bar {
@@ -44,7 +48,7 @@ pub async fn until_over(client: &Client, json: bool, number: u64) -> Result<(), 
                 bar.set_position(done);
                 bar.set_message(match stalls.first() {
                     Some(stall) => stall.clone(),
-                    None => cell(replay.get("status")),
+                    None => format!("{}, {rows} rows, {rows_per_second:.0}/s", cell(replay.get("status"))),
                 });
             }
             None if is_over || told.is_none_or(|told: Instant| told.elapsed() >= TOLD_EVERY) => {
@@ -55,7 +59,8 @@ pub async fn until_over(client: &Client, json: bool, number: u64) -> Result<(), 
                     &json!({
                         "replay": number, "status": replay["status"], "done": done, "records": records,
                         "percent": super::percent(replay), "records_per_second": records_per_second.round() as u64,
-                        "rows": rows, "eta_seconds": eta, "stalled": stalls,
+                        "rows": rows, "rows_per_second": rows_per_second.round() as u64, "eta_seconds": eta,
+                        "parts": replay["parts"], "parts_done": replay["parts_done"], "stalled": stalls,
                     })
                     .to_string(),
                 )?;
@@ -67,7 +72,7 @@ pub async fn until_over(client: &Client, json: bool, number: u64) -> Result<(), 
                 bar.finish();
             }
             return match replay["status"].as_str() {
-                Some("finished") => Ok(()),
+                Some("finished") => Ok(replay.clone()),
                 _ => Err(Failure::Failed(format!(
                     "replay {number} was cancelled: {}",
                     cell(replay.get("reason"))

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use tidewheel_schemas::RunId;
 
-use super::start;
+use super::run::start;
 use crate::args::{
-    ParkedArguments, ParkedCommand, PlanArguments, ReplayKindArgument, RetryParkedArguments,
-    RunReplayArguments, ServerArguments, SkipParkedArguments,
+    ParkedArguments, ParkedCommand, PlanArguments, RetryParkedArguments, RunReplayArguments, ServerArguments,
+    SkipParkedArguments,
 };
 use crate::client::{Client, random_key};
 use crate::failure::Failure;
@@ -79,7 +79,7 @@ async fn retry(arguments: RetryParkedArguments) -> Result<(), Failure> {
              --reason …`"
         )));
     }
-    let plan = PlanArguments { kind: ReplayKindArgument::Rebuild, rate: None, server };
+    let plan = PlanArguments::rebuild(server);
     start(&RunReplayArguments { plan, cutover: true, detach: false }).await
 }
 

@@ -6,16 +6,31 @@ use std::io::{self, IsTerminal as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use crate::args::VerifyArguments;
+use crate::args::{ServerArguments, VerifyArguments};
 use crate::client::{Client, problem_text, random_key};
 use crate::failure::Failure;
 use crate::output::print;
 
 /// Compares, and says what was found.
 pub async fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
-    let client = Client::at(&arguments.server)?;
+    let report = ask(&arguments.server, body(arguments)).await?;
+    if arguments.server.json {
+        print(&report.to_string())?;
+    } else {
+        print(&text(&report, &mend_command(arguments)))?;
+    }
+    match is_left(&report) {
+        None => Ok(()),
+        Some(left) if arguments.mend => Err(Failure::Failed(format!("{left}, and were not mended"))),
+        Some(left) => Err(Failure::Failed(left)),
+    }
+}
+
+/// Asks for a comparison, shows how far it is, and answers the report.
+pub async fn ask(server: &ServerArguments, body: String) -> Result<Value, Failure> {
+    let client = Client::at(server)?;
     let shown = Shown::new();
-    let mut lines = client.follow_lines("/v1/replay/verify", body(arguments), &random_key()).await?;
+    let mut lines = client.follow_lines("/v1/replay/verify", body, &random_key()).await?;
     let mut report = None;
     while let Some(line) = lines.next().await? {
         let mut line: Value = serde_json::from_slice(&line)
@@ -29,25 +44,18 @@ pub async fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         report = line.get_mut("report").map(Value::take).or(report);
     }
     shown.finish();
-    let Some(report) = report else {
-        return Err(Failure::Unreachable(
-            "the server went away before it had compared everything".to_owned(),
-        ));
-    };
-    if arguments.server.json {
-        print(&report.to_string())?;
-    } else {
-        print(&text(&report, arguments))?;
+    report.ok_or_else(|| {
+        Failure::Unreachable("the server went away before it had compared everything".to_owned())
+    })
+}
+
+/// What a report leaves to be done, if anything.
+pub fn is_left(report: &Value) -> Option<String> {
+    match (remaining(report), number(report, "not_compared")) {
+        (0, 0) => None,
+        (0, rows) => Some(format!("{rows} rows were not compared")),
+        (left, _) => Some(format!("{left} rows are not what the log says")),
     }
-    let left = remaining(&report);
-    if left == 0 && number(&report, "not_compared") == 0 {
-        return Ok(());
-    }
-    Err(Failure::Failed(match (left, number(&report, "not_compared")) {
-        (0, rows) => format!("{rows} rows were not compared"),
-        (left, _) if arguments.mend => format!("{left} rows are not what the log says, and were not mended"),
-        (left, _) => format!("{left} rows are not what the log says"),
-    }))
 }
 
 fn body(arguments: &VerifyArguments) -> String {
@@ -79,8 +87,8 @@ fn remaining(report: &Value) -> u64 {
         .map_or_else(|| number(report, "difference_count"), |mended| number(mended, "remaining"))
 }
 
-/// The report for people.
-fn text(report: &Value, arguments: &VerifyArguments) -> String {
+/// The report for people; `mend` is the command that mends what can be mended in place.
+pub fn text(report: &Value, mend: &str) -> String {
     let rows: u64 = match report.get("rows_by_table") {
         Some(Value::Object(tables)) => tables.values().filter_map(Value::as_u64).sum(),
         _ => 0,
@@ -135,7 +143,7 @@ fn text(report: &Value, arguments: &VerifyArguments) -> String {
     lines.push(format!("{count} differences, {left} of them left"));
     let in_place = if report.get("mended").is_some() { 0 } else { number(report, "mendable_count") };
     if in_place > 0 {
-        lines.push(format!("to mend {in_place} of them in place: {}", mend_command(arguments)));
+        lines.push(format!("to mend {in_place} of them in place: {mend}"));
     }
     if left > in_place || not_compared > 0 {
         lines.push("to mend the rest: tidewheel replay run rebuild --cutover".to_owned());

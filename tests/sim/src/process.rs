@@ -286,6 +286,7 @@ async fn boot(
         clock: SharedClock::clone(clock),
         process,
         standings: Standings::clone(&port.standings),
+        parts: Standings::default(),
         lag_max: ACTIVATION_LAG_MAX,
         rebuild: setup.rebuild,
     };

@@ -1,6 +1,7 @@
 //! Processes of a cluster on real servers: what is acknowledged is done once, whatever happens to whom.
 
 mod away;
+mod backfill;
 mod datacenters;
 mod failover;
 mod refused;

@@ -10,19 +10,20 @@ use tidewheel_store::{Generation, Scan, Value as Column, Write, WriteSet};
 use crate::{NODE, took};
 
 /// Runs that lie in the log before.
-const RUNS: usize = 1_200;
+pub const RUNS: usize = 1_200;
 
-struct Operator {
+/// Whoever asks a process for changes of its views.
+pub struct Operator {
     client: reqwest::Client,
     address: String,
 }
 
 impl Operator {
-    fn at(address: &str) -> Self {
+    pub fn at(address: &str) -> Self {
         Self { client: reqwest::Client::new(), address: address.to_owned() }
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Value {
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
         let sent = self.client.post(format!("{}{path}", self.address)).json(body).send().await;
         let answer = sent.expect("an answer");
         let status = answer.status();
@@ -46,7 +47,7 @@ impl Operator {
         last["report"].take()
     }
 
-    async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let began = std::time::Instant::now();
         loop {
             let views = self.views().await;
@@ -58,7 +59,7 @@ impl Operator {
         }
     }
 
-    async fn start_runs(&self) {
+    pub async fn start_runs(&self) {
         let line = json!({"workflow": "steps", "input": [1, 0]}).to_string() + "\n";
         let request = self.client.post(format!("{}/v1/namespaces/default/runs:batch", self.address));
         let request = request.header("content-type", "application/x-ndjson").body(line.repeat(RUNS));
