@@ -21,11 +21,11 @@ pub use self::bench::{
 };
 pub use self::operate::{CheckArguments, ExportArguments, FoldCommand, RaiseArguments, StatusArguments};
 pub use self::replay::{
-    ArchiveCommand, CancelReplayArguments, CutoverArguments, DiffArguments, GenerationArguments,
-    ImportArchiveArguments, InspectArguments, ParkedArguments, ParkedCommand, ParquetArchiveArguments,
-    PlanArguments, RateArguments, ReplayArguments, ReplayCommand, ReplayKindArgument, ReplayStatusArguments,
-    RetryParkedArguments, RunReplayArguments, ScopeArguments, SkipParkedArguments, StepArguments,
-    VerifyArguments,
+    ArchiveCommand, CancelReplayArguments, CutoverArguments, DiffArguments, ExportArchiveArguments,
+    GenerationArguments, ImportArchiveArguments, InspectArguments, ParkedArguments, ParkedCommand,
+    ParquetArchiveArguments, PlanArguments, RateArguments, ReplayArguments, ReplayCommand,
+    ReplayKindArgument, ReplayStatusArguments, RetryParkedArguments, RunReplayArguments, ScopeArguments,
+    SkipParkedArguments, StepArguments, VerifyArguments,
 };
 
 const EXIT_CODES: &str = "Exit codes: 0 it was done; 1 it failed, or the run it is about did; 2 the command line or \

@@ -21,6 +21,7 @@ pub mod check;
 pub mod clone;
 pub mod config;
 pub mod node;
+pub mod seal;
 pub mod telemetry;
 pub mod wire;
 

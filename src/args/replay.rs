@@ -7,7 +7,9 @@ mod scope;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-pub use self::archive::{ArchiveCommand, ImportArchiveArguments, ParquetArchiveArguments};
+pub use self::archive::{
+    ArchiveCommand, ExportArchiveArguments, ImportArchiveArguments, ParquetArchiveArguments,
+};
 pub use self::examine::{DiffArguments, InspectArguments, StepArguments, VerifyArguments};
 pub use self::parked::{ParkedArguments, ParkedCommand, RetryParkedArguments, SkipParkedArguments};
 pub use self::scope::ScopeArguments;

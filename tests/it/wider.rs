@@ -159,6 +159,8 @@ fn a_wider_clone_has_every_run_and_goes_on_with_those_that_had_not_ended() {
     let keys: Vec<String> = (0..12).map(|key| key.to_string()).collect();
     let orders: Vec<String> = keys.iter().map(|key| order(&node, key)).collect();
     let paid: Vec<Value> = orders[..6].iter().map(|run_id| pay(&node, run_id)).collect();
+    assert!(node.run(folder, &["replay", "archive", "export"]).status.success());
+    // The log goes on behind what is archived.
     std::fs::write(folder.join("inputs.jsonl"), "{\"steps\": 3}\n".repeat(200)).unwrap();
     assert!(node.run(folder, &["run", "start", "steps", "--from", "inputs.jsonl"]).status.success());
     let history = |node: &Node, run_id: &str| {
@@ -174,8 +176,13 @@ fn a_wider_clone_has_every_run_and_goes_on_with_those_that_had_not_ended() {
         }
     }
     let before: Vec<Value> = orders.iter().map(|run_id| history(&node, run_id)).collect();
-    assert!(node.run(folder, &["replay", "archive", "export"]).status.success());
+    let seal = || tidewheel(folder).args(["replay", "archive", "export", "--offline"]).output().unwrap();
+    let refused = seal();
+    assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stderr));
     drop(node);
+    let sealed = seal();
+    assert!(sealed.status.success(), "{}", String::from_utf8_lossy(&sealed.stderr));
+    assert!(String::from_utf8_lossy(&sealed.stderr).contains("sealed offsets"), "{sealed:?}");
 
     let elsewhere = folder.join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();

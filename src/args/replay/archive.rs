@@ -32,6 +32,16 @@ pub struct ExportArchiveArguments {
     /// Only what lies before the first record at or after this time, such as 2026-01-31T00:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub until: Option<Timestamp>,
+    /// Ask no node, but open the log itself: every process that writes to it is stopped. What was written since the last
+    /// export of a running node is then in the archive too.
+    #[arg(long)]
+    pub offline: bool,
+    /// Configuration file, with --offline; without it `tidewheel.toml` is read if it exists.
+    #[arg(long, env = "TIDEWHEEL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder of the log, with --offline [default: .tidewheel].
+    #[arg(long, value_name = "FOLDER", requires = "offline")]
+    pub data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub server: ServerArguments,
 }
@@ -111,6 +121,15 @@ impl ParquetArchiveArguments {
     /// The layers these flags lie on top of.
     pub fn sources(&self) -> Sources {
         let flags = Layer::new("the command line").with("archive", self.from.clone());
+        Sources { file: self.config.clone(), flags, ..Sources::of_process() }
+    }
+}
+
+impl ExportArchiveArguments {
+    /// The layers these flags lie on top of.
+    pub fn sources(&self) -> Sources {
+        let folder = self.data_dir.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let flags = Layer::new("the command line").with("data_dir", folder);
         Sources { file: self.config.clone(), flags, ..Sources::of_process() }
     }
 }

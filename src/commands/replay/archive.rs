@@ -2,6 +2,7 @@
 
 mod columns;
 mod import;
+mod offline;
 
 use serde_json::{Value, json};
 
@@ -16,8 +17,12 @@ const PATH: &str = "/v1/replay/archive";
 pub async fn run(command: ArchiveCommand) -> Result<(), Failure> {
     match command {
         ArchiveCommand::Export(arguments) => {
-            let body = json!({ "until": arguments.until.map(|time| time.to_string()) });
-            let lines = work(&arguments.server, PATH, &body).await?;
+            let lines = if arguments.offline {
+                offline::run(&arguments).await?
+            } else {
+                let body = json!({ "until": arguments.until.map(|time| time.to_string()) });
+                work(&arguments.server, PATH, &body).await?
+            };
             let columns = ["topic", "partition", "from", "to", "ranges", "bytes"];
             show(&arguments.server, &lines, "exported", &columns)
         }
