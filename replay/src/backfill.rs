@@ -43,6 +43,18 @@ pub enum BackfillError {
     /// No number for the mending was to be had.
     #[error("no mending could be numbered: {0}")]
     Number(String),
+    /// More of it differs, or moves on, than a comparison looks through.
+    #[error(
+        "{rows} rows within its scope of partition {partition} could not be compared, since more of it differs or moves \
+         on than a comparison looks through; give a narrower scope, or rebuild the views: tidewheel replay run rebuild \
+         --cutover"
+    )]
+    NotCompared {
+        /// The partition.
+        partition: u32,
+        /// The rows.
+        rows: u64,
+    },
 }
 
 impl BackfillError {
@@ -59,7 +71,7 @@ impl BackfillError {
             }
             Self::Verify(VerifyError::Store(error)) => matches!(error, StoreError::Unavailable(_)),
             Self::Number(_) => true,
-            Self::Selection(_) | Self::Verify(_) => false,
+            Self::Selection(_) | Self::Verify(_) | Self::NotCompared { .. } => false,
         }
     }
 }
@@ -179,19 +191,24 @@ impl Part {
                 let rows = report.mended.as_ref().map_or(0, |mended| mended.rows);
                 done.rows += rows;
                 self.standing.wrote(rows);
-                // Where very much differs it is mended as much at a time as a verification looks through.
-                if report.not_compared == 0 || rows == 0 {
+                // Where very much differs it is mended as much at a time as a verification looks through. What a row
+                // of the database wins over is written in vain each time.
+                let took = report.difference_count.saturating_sub(remaining(&report));
+                if report.not_compared == 0 || took == 0 {
                     break;
                 }
             }
         }
-        done.left += left(&report);
+        if report.not_compared > 0 {
+            return Err(BackfillError::NotCompared { partition: self.partition, rows: report.not_compared });
+        }
+        done.left += remaining(&report);
         self.report(&report);
         Ok(())
     }
 
     fn report(&self, report: &Report) {
-        let left = left(report);
+        let left = remaining(report);
         if left > 0 {
             let (partition, generation) = (self.partition, self.backfill.views.generation.0);
             let first = report.differences.iter().find(|found| !found.is_mended);
@@ -227,10 +244,9 @@ impl Part {
     }
 }
 
-/// Differences that were left.
-fn left(report: &Report) -> u64 {
-    let remaining = report.mended.as_ref().map_or(report.difference_count, |mended| mended.remaining);
-    remaining + report.not_compared
+/// Differences that are still there.
+fn remaining(report: &Report) -> u64 {
+    report.mended.as_ref().map_or(report.difference_count, |mended| mended.remaining)
 }
 
 /// How much of a step is done, 0 to 1. The closer look of a comparison is its second half.

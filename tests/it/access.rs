@@ -108,7 +108,7 @@ fn a_token_is_made_without_a_server_and_everything_else_follows_from_it_also_aft
     assert!(shown["created_by"].as_str().is_some_and(|by| by.starts_with("token:root/")), "{shown}");
     assert_eq!(shown.get("token"), None);
     let producer = Http { node: &node, token: Some(&token) };
-    assert_eq!(producer.get(&format!("{runs}/{run_id}/result")).0, 200);
+    assert_eq!(producer.get(&format!("{runs}/{run_id}/result?timeout=30s")).0, 200);
 
     // The log of the folder tells who did it, and holds no secret.
     let secret = &token[27..71];

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::recorder::{RecordError, Recorder};
 use super::{AGAIN_AFTER, Keeper, Kept, STALLED_AFTER};
-use crate::backfill::{Backfill, Done, Number, Part};
+use crate::backfill::{Backfill, BackfillError, Done, Number, Part};
 use crate::pace::SpeedSender;
 use crate::selection::Selection;
 use crate::share::Standing;
@@ -178,6 +178,10 @@ async fn done(part: Part, replay: u32, generation: u32, recorder: Recorder) {
     let ended = match part.carry_out(&number).await {
         Ok(done) => record(&recorder, replay, partition, done).await.map_err(|error| error.to_string()),
         Err(error) if error.is_stop() => return,
+        // What nobody looked at is not done, and looking again would not get further.
+        Err(error @ BackfillError::NotCompared { .. }) => {
+            Err(give_up(&recorder, replay, error.to_string()).await)
+        }
         Err(error) if error.is_transient() => {
             tracing::warn!(replay, partition, %error, "a part of a backfill cannot be done for now, trying again");
             Err(error.to_string())
@@ -227,7 +231,11 @@ async fn number(recorder: &Recorder, replay: u32, generation: u32) -> Result<u8,
         }
         let next = views.generations.get(&generation).map_or(0, |state| state.mendings).saturating_add(1);
         if next > MENDINGS_MAX {
-            return Err(give_up(recorder, replay, generation).await);
+            let reason = format!(
+                "generation {generation} was mended {MENDINGS_MAX} times, which is as often as it can be; rebuild it: \
+                 tidewheel replay run rebuild --cutover"
+            );
+            return Err(give_up(recorder, replay, reason).await);
         }
         let event = ViewsMended { generation: integer(generation), number: integer(next) };
         let event_id = ViewsState::mending_id(&recorder.datacenter, replay, next);
@@ -241,11 +249,8 @@ async fn number(recorder: &Recorder, replay: u32, generation: u32) -> Result<u8,
     Err("others take every number first".to_owned())
 }
 
-async fn give_up(recorder: &Recorder, replay: u32, generation: u32) -> String {
-    let reason = format!(
-        "generation {generation} was mended {MENDINGS_MAX} times, which is as often as it can be; rebuild it: tidewheel \
-         replay run rebuild --cutover"
-    );
+/// Cancels a backfill that nobody can carry out.
+async fn give_up(recorder: &Recorder, replay: u32, reason: String) -> String {
     let event = ReplayCancelled { replay: integer(replay), reason: reason.clone() };
     let event_id = recorder.event_id("give-up", &replay.to_string());
     if let Err(error) = recorder.change(event_id, event.into()).await {
