@@ -8,6 +8,7 @@ mod disk;
 mod frame;
 mod group;
 mod header;
+mod idle;
 mod index;
 mod options;
 mod partition;
@@ -37,7 +38,8 @@ use parking_lot::{Mutex, RwLock};
 use tidewheel_schemas::{LogId, NewRecord, Record, Topic, TopicPartition};
 use tokio::sync::oneshot;
 
-use self::partition::Lookup;
+use self::idle::Idle;
+use self::partition::{Lookup, Partition};
 use self::queue::{Item, Queue};
 use self::reader::Cursor;
 use self::recovery::{Recovered, recover};
@@ -59,6 +61,7 @@ const PARTITIONS_MAX: u32 = 4_096;
 /// thread, at most a few MiB at a time, mostly out of the page cache.
 pub struct FileLog {
     shared: Arc<Shared>,
+    idle: Arc<Idle>,
     writer: Mutex<Option<Running>>,
 }
 
@@ -119,7 +122,7 @@ impl FileLog {
             .name("tidewheel-log".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| io("starting the log's writer", error))?;
-        Ok(Self { shared, writer: Mutex::new(Some(Running { writer, lock })) })
+        Ok(Self { shared, idle: Arc::default(), writer: Mutex::new(Some(Running { writer, lock })) })
     }
 
     /// Reads everything the log holds and checks it. Takes as long as reading the whole log.
@@ -129,6 +132,25 @@ impl FileLog {
     pub fn verify(&self) -> Result<(), LogError> {
         let segments = self.shared.segments.read().clone();
         recovery::verify(&self.shared.directory, &segments)
+    }
+
+    fn read_segments(
+        &self,
+        partition: &Arc<Partition>,
+        offset: i64,
+        records_max: usize,
+        end: i64,
+    ) -> Result<Vec<Record>, LogError> {
+        let mut cursor = match self.idle.take(partition, offset) {
+            Some(cursor) => cursor,
+            None => Cursor::at_offset(&self.shared, partition, offset)?,
+        };
+        let records = cursor.read(records_max, end)?;
+        // Who asked for one record wanted that one.
+        if records_max > 1 {
+            self.idle.keep(cursor);
+        }
+        Ok(records)
     }
 
     /// Takes no more appends, writes those submitted, and lets go of the folder. Blocks meanwhile.
@@ -245,8 +267,8 @@ impl EventLog for FileLog {
         match partition.lookup(offset, records_max) {
             Lookup::AtEnd => Ok(Vec::new()),
             Lookup::Records(records) => Ok(records),
-            Lookup::OnDisk { end } => Cursor::at_offset(&self.shared, &partition, offset)
-                .and_then(|mut cursor| cursor.read(records_max, end))
+            Lookup::OnDisk { end } => self
+                .read_segments(&partition, offset, records_max, end)
                 .map_err(|error| or_trimmed(from, &partition, offset, error)),
         }
     }
@@ -268,9 +290,12 @@ impl EventLog for FileLog {
     }
 
     async fn trim(&self, before: &BTreeMap<TopicPartition, i64>) -> Result<(), LogError> {
-        let (shared, before) = (Arc::clone(&self.shared), before.clone());
-        tokio::task::spawn_blocking(move || trim::trim(&shared, &before))
-            .await
-            .unwrap_or(Err(LogError::Closed))
+        let (shared, idle, before) = (Arc::clone(&self.shared), Arc::clone(&self.idle), before.clone());
+        let trim = move || {
+            let trimmed = trim::trim(&shared, &before);
+            idle.drop_trimmed();
+            trimmed
+        };
+        tokio::task::spawn_blocking(trim).await.unwrap_or(Err(LogError::Closed))
     }
 }

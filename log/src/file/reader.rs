@@ -57,6 +57,16 @@ impl Cursor {
         Ok(Self { shared, partition, segment, groups, taken: 0, next, texts: LastText::default() })
     }
 
+    /// Whether the next record is the one at `offset` of this partition.
+    pub fn stands_at(&self, partition: &Arc<Partition>, offset: i64) -> bool {
+        Arc::ptr_eq(&self.partition, partition) && self.next == offset
+    }
+
+    /// Whether the partition begins after the next record.
+    pub fn is_trimmed(&self) -> bool {
+        self.next < self.partition.start()
+    }
+
     /// Up to `records_max` records from here on and below `end`, at least one if there is one.
     pub fn read(&mut self, records_max: usize, end: i64) -> Result<Vec<Record>, LogError> {
         let left = usize::try_from(end - self.next).unwrap_or(0);

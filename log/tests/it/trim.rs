@@ -164,3 +164,34 @@ async fn readers_and_writers_at_work_do_not_notice() {
     writer.await.unwrap();
     assert!(log.bounds(&busy()).await.unwrap().start > 1_900);
 }
+
+/// Pages are read from places that were kept where the last ones ended, of which there are fewer than readers here.
+#[tokio::test]
+async fn pages_go_on_where_the_last_ones_ended_whatever_is_appended_and_trimmed_meanwhile() {
+    let folder = TempDir::new().unwrap();
+    let log = filled(folder.path()).await;
+    let mut readers: Vec<i64> = (0..24).map(|reader| reader * 20).collect();
+    for round in 0..30 {
+        let number = 600 + round;
+        log.append(&busy(), vec![record_at(&format!("busy {number}"), number)]).await.unwrap();
+        if round == 10 {
+            log.trim(&[(busy(), 300)].into()).await.unwrap();
+        }
+        let Bounds { start, end } = log.bounds(&busy()).await.unwrap();
+        for next in &mut readers {
+            match log.read(&busy(), *next, 13).await {
+                Ok(records) => {
+                    let expected: Vec<String> =
+                        (*next..end.min(*next + 13)).map(|number| format!("busy {number}")).collect();
+                    assert_eq!(texts(&records), expected);
+                    *next += i64::try_from(records.len()).unwrap();
+                }
+                Err(LogError::Trimmed { asked, .. }) => {
+                    assert!(asked < start, "{asked} was not trimmed");
+                    *next = start;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+}
