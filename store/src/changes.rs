@@ -110,6 +110,11 @@ impl Changes {
         self.entries.len()
     }
 
+    /// Bytes of their keys and rows.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The lowest and highest timestamp; `None` when nothing changes.
     pub(crate) fn timestamps_us(&self) -> Option<(i64, i64)> {
         let lowest = self.entries.iter().map(|entry| entry.timestamp_us).min()?;

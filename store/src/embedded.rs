@@ -35,11 +35,14 @@ pub struct EmbeddedOptions {
     /// Rows from which on a set that is newer than all that is stored is written as tables of its own. It is sorted
     /// already, so that this spares the journal and the sorted memory; smaller ones would leave many small tables.
     pub tables_rows: usize,
+    /// Bytes of keys and rows from which on it is, however few rows there are: the sorted memory would be filled faster
+    /// than a worker that is merging tables takes it away.
+    pub tables_bytes: usize,
 }
 
 impl EmbeddedOptions {
     /// The defaults for a folder: 16 MiB of cache, 16 MiB of write buffer, one worker thread, tables of their own for
-    /// sets of 32,768 rows.
+    /// sets of 32,768 rows or 8 MiB.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
@@ -47,6 +50,7 @@ impl EmbeddedOptions {
             buffer_bytes: 16 * 1024 * 1024,
             worker_threads: 1,
             tables_rows: 32_768,
+            tables_bytes: 8 * 1024 * 1024,
         }
     }
 }
@@ -61,6 +65,7 @@ pub struct EmbeddedStore {
     database: Database,
     catalog: RwLock<Catalog>,
     tables_rows: usize,
+    tables_bytes: usize,
     /// Held while stored rows are compared with new ones and replaced.
     writer: Mutex<Writer>,
     /// Declared last: released only when the database is closed.

@@ -44,6 +44,7 @@ pub(super) fn open(options: &EmbeddedOptions) -> Result<EmbeddedStore, StoreErro
         database,
         catalog: RwLock::new(catalog),
         tables_rows: options.tables_rows,
+        tables_bytes: options.tables_bytes,
         writer: Mutex::new(writer),
         _lock: lock,
     };
