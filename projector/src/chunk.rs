@@ -35,6 +35,8 @@ pub struct Chunk {
     outbox: BTreeMap<OutboxName, Message>,
     days: BTreeMap<(Index, String, i64), i64>,
     parked: Vec<ParkedRow>,
+    /// Where entries of histories are made, one after the other.
+    scratch: Vec<u8>,
 }
 
 /// What became of an outbox entry within the chunk.
@@ -73,6 +75,7 @@ impl Chunk {
             outbox: BTreeMap::new(),
             days: BTreeMap::new(),
             parked: Vec::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -138,7 +141,9 @@ impl Chunk {
                 (Index::Runs, change.after.namespace.as_str().to_owned(), day_of(change.after.created_at_us));
             self.days.insert(day, offset);
         }
-        if let Err(cause) = run.add(change, partition, offset, timestamp_us, &mut self.writes) {
+        if let Err(cause) =
+            run.add(change, partition, offset, timestamp_us, &mut self.scratch, &mut self.writes)
+        {
             tracing::error!(run_id = %change.after.run_id, offset, %cause, "run parked: its row would be refused");
             self.parked.push(ParkedRow { run_id: change.after.run_id, parked_at: offset, cause });
         }

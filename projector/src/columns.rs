@@ -136,12 +136,17 @@ pub(crate) fn text(text: &str) -> Value {
 }
 
 /// The text something is shown as.
-pub(crate) fn shown(shown: &impl std::fmt::Display) -> Value {
+pub(crate) fn shown_text(shown: &impl std::fmt::Display) -> CompactString {
     use std::fmt::Write as _;
     let mut text = CompactString::default();
     // Writing to a string cannot fail.
     let _ = write!(text, "{shown}");
-    Value::Text(text)
+    text
+}
+
+/// As [`shown_text`], as a value.
+pub(crate) fn shown(shown: &impl std::fmt::Display) -> Value {
+    Value::Text(shown_text(shown))
 }
 
 pub(crate) fn maybe_text(value: Option<&str>) -> Value {
@@ -157,14 +162,16 @@ pub(crate) fn count(value: u64) -> Value {
     Value::Int(value.cast_signed())
 }
 
+/// The content type of a payload as rows keep it: none for JSON.
+pub(crate) fn content_type(payload: &Payload) -> Option<&str> {
+    let is_json = payload.content_type == ContentType::json();
+    (!is_json).then(|| payload.content_type.as_str())
+}
+
 /// The content type, null for JSON, and the bytes.
 pub(crate) fn payload(value: Option<&Payload>) -> [Value; 2] {
     match value {
-        Some(payload) => {
-            let json = payload.content_type == ContentType::json();
-            let content_type = if json { Value::Null } else { text(payload.content_type.as_str()) };
-            [content_type, Value::Blob(payload.data.clone())]
-        }
+        Some(payload) => [maybe_text(content_type(payload)), Value::Blob(payload.data.clone())],
         None => [Value::Null, Value::Null],
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use tidewheel_projector::views::run_history::{self, SEGMENT_BYTES, clustering_key, group_start};
 use tidewheel_projector::views::runs;
-use tidewheel_store::{Key, RowKey, Rows, TableSchema, Value, Write, WriteSet};
+use tidewheel_store::{Item, ItemsBuilder, Key, RowKey, Rows, TableSchema, Value, Write, WriteSet};
 
 use crate::verify::compare::history::History;
 use crate::verify::compare::{Found, Version, Versions};
@@ -159,20 +159,18 @@ impl<'a> Mend<'a> {
         let mut segments = Vec::new();
         loop {
             let from = number;
-            let (mut entries, mut bytes, mut offset) = (Vec::new(), 0, None);
+            let (mut entries, mut offset) = (ItemsBuilder::default(), None);
             while let Some(expected) = entry(number) {
-                let more: usize = expected.fields.iter().map(Value::bytes).sum();
-                let is_full = bytes + more > SEGMENT_BYTES && !entries.is_empty();
+                let is_full = entries.bytes() + expected.entry.len() > SEGMENT_BYTES && !entries.is_empty();
                 if is_full || group_start(number) != group_start(from) {
                     break;
                 }
-                bytes += more;
                 offset = Some(expected.offset);
-                entries.push(expected.fields.clone());
+                entries.push(Item::new(&expected.entry));
                 number += 1;
             }
             let Some(offset) = offset else { break };
-            segments.push((from, entries, offset));
+            segments.push((from, entries.finish(), offset));
             // A segment that is stored is put right by itself; what is missing goes on to where something is stored.
             let goes_on = found.kind == Kind::Missing && entry(number).is_some_and(|entry| !entry.is_found);
             if !goes_on {

@@ -1,5 +1,6 @@
 //! Whether keys, rows and scans fit the declaration of their table; the same answer from every backend.
 
+use crate::encoding::row;
 use crate::{Column, ColumnType, RowKey, Scan, StoreError, TableSchema, Value, Write};
 
 /// Most bytes of a row's values.
@@ -59,7 +60,7 @@ impl Write {
 }
 
 impl Value {
-    /// Its bytes as they count for [`ROW_BYTES_MAX`]: without what keeps values apart; of a list, those of all items.
+    /// Its bytes as they count for [`ROW_BYTES_MAX`]: without what keeps values apart; of a list, its items as they are stored.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Null => 0,
@@ -68,7 +69,7 @@ impl Value {
             Self::Text(text) => text.len(),
             Self::Blob(bytes) => bytes.len(),
             Self::Uuid(_) => 16,
-            Self::List(items) => items.iter().flatten().map(Self::bytes).sum(),
+            Self::List(items) => items.encoded().len(),
         }
     }
 }
@@ -177,8 +178,7 @@ fn fits(value: &Value, kind: ColumnType) -> bool {
         | (Value::Blob(_), ColumnType::Blob)
         | (Value::Uuid(_), ColumnType::Uuid) => true,
         (Value::List(items), ColumnType::List(fields)) => items.iter().all(|item| {
-            item.len() == fields.len()
-                && item.iter().zip(fields).all(|(value, field)| fits(value, field.kind))
+            row::fields_present(item.encoded(), fields).is_ok_and(|present| present <= fields.len())
         }),
         _ => false,
     }

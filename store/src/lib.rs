@@ -10,6 +10,7 @@ pub mod cql;
 pub mod embedded;
 mod encoding;
 pub mod error;
+pub mod items;
 pub mod memory;
 mod page;
 mod place;
@@ -25,7 +26,9 @@ pub use check::{KEY_BYTES_MAX, ROW_BYTES_MAX};
 #[cfg(feature = "cql")]
 pub use cql::{CqlStore, CqlStoreOptions, CqlTls, Secret};
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
+pub use encoding::row::FieldWriter;
 pub use error::StoreError;
+pub use items::{Item, Items, ItemsBuilder};
 pub use memory::MemoryStore;
 pub use page::PAGE_BYTES;
 pub use row::{Key, Row, RowKey, Value};

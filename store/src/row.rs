@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use compact_str::CompactString;
 
+use crate::items::Items;
+
 /// One value of a column. `Null` is allowed outside keys only.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
@@ -18,8 +20,8 @@ pub enum Value {
     Blob(Bytes),
     /// A UUID's bytes.
     Uuid([u8; 16]),
-    /// Items, each the values of the list's fields in their order.
-    List(Vec<Vec<Value>>),
+    /// Items, each with the fields of the list in their order.
+    List(Items),
 }
 
 /// The values of a partition key, a clustering key, or a prefix of one, in the table's order.

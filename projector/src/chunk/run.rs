@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidewheel_engine::{PartChange, RunChange, RunHeader};
 use tidewheel_schemas::Payload;
 use tidewheel_schemas::mutation::{self, Mutation};
-use tidewheel_store::WriteSet;
+use tidewheel_store::{Item, WriteSet};
 
 use super::live::Live;
 use super::segment::{self, Segment};
@@ -14,7 +14,7 @@ use crate::views::open_work::{self, Bucket};
 use crate::views::parked::{self, CAUSE_UNREADABLE, ParkedRow};
 use crate::views::run_parts::{self, PartName};
 use crate::views::runs_by::{self, Entry};
-use crate::views::{delete, put, runs};
+use crate::views::{delete, put, run_history, runs};
 
 /// The last fate of a key within the chunk.
 #[derive(Debug, Clone, Copy)]
@@ -100,22 +100,27 @@ impl RunChunk {
         }
     }
 
-    /// Takes one record's change in. The error says why the store would refuse a row of it.
+    /// Takes one record's change in, with a buffer to make its entry in. The error says why the store would refuse a row
+    /// of it.
     pub(super) fn add(
         &mut self,
         change: &RunChange,
         partition: u32,
         offset: i64,
         timestamp_us: i64,
+        scratch: &mut Vec<u8>,
         writes: &mut WriteSet,
     ) -> Result<(), String> {
         if self.refused_at.is_some() {
             return Ok(());
         }
         let after = &change.after;
-        let entry = change.entry.as_ref();
-        let entry = entry.map(|entry| segment::Entry::new(after.version, entry, timestamp_us));
-        let checked = entry.iter().try_for_each(|entry| entry.check(after.run_id)).and_then(|()| {
+        let entry = change.entry.as_ref().map(|entry| {
+            scratch.clear();
+            run_history::push(scratch, entry);
+            segment::Entry { number: after.version, timestamp_us, item: Item::new(scratch) }
+        });
+        let checked = entry.map_or(Ok(()), |entry| entry.check(after.run_id)).and_then(|()| {
             // The row is made once, from the newest header; of the others it matters only that it could be.
             if runs::surely_fits(after) {
                 return Ok(());

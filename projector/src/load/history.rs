@@ -35,10 +35,10 @@ impl Union {
         if no_gap && first > self.next {
             return Ok(false);
         }
-        for (place, fields) in (0..).zip(entries) {
+        for (place, entry) in (0..).zip(entries.iter()) {
             let number = first.saturating_add(place);
             if (self.next..=self.until).contains(&number) && self.room() > 0 {
-                self.entries.push((number, run_history::read(fields)?));
+                self.entries.push((number, run_history::read(entry)?));
                 self.next = number.saturating_add(1);
             }
         }

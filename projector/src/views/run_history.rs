@@ -9,10 +9,13 @@ use std::sync::Arc;
 use tidewheel_engine::HistoryEntry;
 use tidewheel_engine::run::Origin;
 use tidewheel_schemas::{EventId, EventType, RunId};
-use tidewheel_store::{Column, ColumnType, Key, Row, Rows, StoreError, TableSchema, Value, Write};
+use tidewheel_store::{
+    Column, ColumnType, FieldWriter, Item, Items, ItemsBuilder, Key, Row, Rows, StoreError, TableSchema,
+    Value, Write,
+};
 
 use super::put;
-use crate::columns::{Columns, count, text};
+use crate::columns::{Columns, count};
 
 mod event;
 
@@ -61,7 +64,7 @@ pub static TABLE: TableSchema = TableSchema {
 /// from the middle knows where to begin.
 pub const GROUP_ENTRIES: u64 = 16;
 
-/// Bytes of values that a segment of several entries may have. A larger entry is a segment by itself.
+/// Bytes of entries that a segment of several may have. A larger entry is a segment by itself.
 pub const SEGMENT_BYTES: usize = 64 * 1024;
 
 /// Entries of a bucket, a whole number of groups.
@@ -89,37 +92,46 @@ pub fn clustering_key(number: u64) -> Key {
     vec![count(number)]
 }
 
-/// The fields of an entry, in the order of the table.
-pub fn fields(entry: &HistoryEntry) -> Vec<Value> {
-    let [ordinal, seen, idle] = match entry.origin {
-        Origin::External { ordinal } => [count(ordinal), Value::Null, Value::Null],
-        Origin::Engine { seen, idle } => [Value::Null, count(seen), Value::Bool(idle)],
-    };
-    let mut fields = Vec::with_capacity(ENTRY.len());
-    fields.extend([
-        Value::Int(entry.offset),
-        Value::Uuid(*entry.event_id.as_bytes()),
-        Value::Int(entry.recorded_at_us),
-        ordinal,
-        seen,
-        idle,
-        text(entry.event.event_type().as_str()),
-    ]);
+/// Appends an entry as an item of the list that a segment is.
+pub fn push(out: &mut Vec<u8>, entry: &HistoryEntry) {
+    let mut fields = FieldWriter::new(out);
+    fields.int(entry.offset);
+    fields.uuid(entry.event_id.as_bytes());
+    fields.int(entry.recorded_at_us);
+    match entry.origin {
+        Origin::External { ordinal } => {
+            fields.int(ordinal.cast_signed());
+            fields.null();
+            fields.null();
+        }
+        Origin::Engine { seen, idle } => {
+            fields.null();
+            fields.int(seen.cast_signed());
+            fields.bool(idle);
+        }
+    }
+    fields.text(entry.event.event_type().as_str());
     event::push(&mut fields, &entry.event);
-    fields
 }
 
-/// The segment of the entries from number `first` on, each as [`fields`] made it, at the timestamp of the last one.
-pub fn write(run_id: RunId, first: u64, entries: Vec<Vec<Value>>, timestamp_us: i64) -> Write {
+/// The segment of the entries from number `first` on, each as [`push`] made it, at the timestamp of the last one.
+pub fn write(run_id: RunId, first: u64, entries: Items, timestamp_us: i64) -> Write {
     let columns = vec![Value::List(entries)];
     put(&TABLE, partition_key(run_id, bucket_of(first)), Some(clustering_key(first)), timestamp_us, columns)
 }
 
-/// Takes a segment apart: the number of its first entry, and the fields of all.
+/// The segment that is one entry.
+pub fn write_one(run_id: RunId, number: u64, entry: Item<'_>, timestamp_us: i64) -> Write {
+    let mut entries = ItemsBuilder::default();
+    entries.push(entry);
+    write(run_id, number, entries.finish(), timestamp_us)
+}
+
+/// Takes a segment apart: the number of its first entry, and all of them.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] when the row is not a segment.
-pub fn split(row: Row) -> Result<(u64, Vec<Vec<Value>>), StoreError> {
+pub fn split(row: Row) -> Result<(u64, Items), StoreError> {
     let corrupt = |what: &str| StoreError::Corrupt { table: TABLE.name, what: what.to_owned() };
     let Some(Value::Int(first)) = row.key.clustering.as_ref().and_then(|key| key.first()) else {
         return Err(corrupt("a segment has no number"));
@@ -130,12 +142,20 @@ pub fn split(row: Row) -> Result<(u64, Vec<Vec<Value>>), StoreError> {
     }
 }
 
-/// Reads an entry back from its fields.
+/// The fields of an entry, in the order of the table.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when they are not what [`fields`] made.
-pub fn read(fields: Vec<Value>) -> Result<HistoryEntry, StoreError> {
-    let mut columns = Columns::new(&TABLE, fields);
+/// [`StoreError::Corrupt`] when its bytes are none.
+pub fn fields(entry: Item<'_>) -> Result<Vec<Value>, StoreError> {
+    entry.values(ENTRY).map_err(|what| StoreError::Corrupt { table: TABLE.name, what: what.to_owned() })
+}
+
+/// Reads an entry back.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when it is not what [`push`] made.
+pub fn read(entry: Item<'_>) -> Result<HistoryEntry, StoreError> {
+    let mut columns = Columns::new(&TABLE, fields(entry)?);
     let offset = columns.int()?;
     let event_id = EventId::from_bytes(columns.uuid()?);
     let recorded_at_us = columns.int()?;

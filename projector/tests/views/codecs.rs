@@ -14,7 +14,7 @@ use tidewheel_schemas::testing::{
     any_event_id, any_event_of, any_failure, any_location, any_log_id, any_name, any_outbox_name,
     any_payload, any_run_id, any_tags,
 };
-use tidewheel_store::{Row, Write};
+use tidewheel_store::{Item, ItemsBuilder, Row, Write};
 
 fn row(write: Write) -> Row {
     write.check().expect("a row every store takes");
@@ -97,14 +97,20 @@ fn any_outcome() -> impl Strategy<Value = Result<(), Rejection>> {
 proptest! {
     #[test]
     fn a_history_entry_reads_back(entry in any_history_entry(), run_id in any_run_id(), number in 1..u64::MAX / 2) {
-        let fields = run_history::fields(&entry);
-        let write = run_history::write(run_id, number, vec![fields.clone(), fields], 5);
+        let mut item = Vec::new();
+        run_history::push(&mut item, &entry);
+        let mut items = ItemsBuilder::default();
+        items.push(Item::new(&item));
+        items.push(Item::new(&item));
+        let write = run_history::write(run_id, number, items.finish(), 5);
+        prop_assert!(write.check().is_ok());
         prop_assert_eq!(&write.key.partition, &run_history::partition_key(run_id, run_history::bucket_of(number)));
         prop_assert_eq!(&write.key.clustering, &Some(run_history::clustering_key(number)));
         let (first, entries) = run_history::split(row(write)).unwrap();
         prop_assert_eq!((first, entries.len()), (number, 2));
-        for fields in entries {
-            prop_assert_eq!(&run_history::read(fields).unwrap(), &entry);
+        for item in entries.iter() {
+            prop_assert_eq!(item.first_int(), Some(entry.offset));
+            prop_assert_eq!(&run_history::read(item).unwrap(), &entry);
         }
     }
 

@@ -334,18 +334,15 @@ pub async fn contents(views: &Views) -> Vec<(&'static str, Vec<Row>)> {
         let mut entries = BTreeMap::new();
         for segment in std::mem::take(rows) {
             let (key, timestamp_us) = (segment.key.clone(), segment.timestamp_us);
-            let (first, fields) = run_history::split(segment).unwrap();
-            let offset = match fields.last().and_then(|fields| fields.first()) {
-                Some(Value::Int(offset)) => *offset,
-                other => panic!("an offset: {other:?}"),
-            };
+            let (first, segment) = run_history::split(segment).unwrap();
+            let offset = segment.iter().last().and_then(|entry| entry.first_int()).expect("an offset");
             assert_eq!(timestamp_us, EPOCH_US + 8 * offset, "a segment bears the time of its last record");
-            for (number, fields) in (first..).zip(fields) {
+            for (number, entry) in (first..).zip(segment.iter()) {
                 let clustering = Some(run_history::clustering_key(number));
                 let key = RowKey { partition: key.partition.clone(), clustering };
                 assert_eq!(run_history::group_start(number), run_history::group_start(first), "{key:?}");
-                let entry =
-                    Row { key: key.clone(), columns: vec![Value::List(vec![fields])], timestamp_us: 0 };
+                let fields = run_history::fields(entry).unwrap();
+                let entry = Row { key: key.clone(), columns: vec![Value::list([fields])], timestamp_us: 0 };
                 let before = entries.insert(key, entry.clone());
                 assert!(before.is_none_or(|before| before == entry), "an entry is the same in all segments");
             }

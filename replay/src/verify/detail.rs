@@ -159,8 +159,8 @@ impl Sink for Detail {
                 Some(Value::List(entries)) => entries,
                 _ => return,
             };
-            for (number, fields) in (first..).zip(entries) {
-                let expected = Expected { fields, offset, is_found: false };
+            for (number, entry) in (first..).zip(entries.iter()) {
+                let expected = Expected { entry: entry.encoded().to_vec(), offset, is_found: false };
                 self.history.insert((name.1.partition.clone(), number), expected);
             }
             return;

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use foldhash::quality::FixedState;
-use tidewheel_store::{Key, RowKey, TableSchema, Value};
+use tidewheel_store::{Item, Key, RowKey, TableSchema, Value};
 
 /// Bytes that a row in memory takes beside its values.
 const ROW_BYTES: usize = 160;
@@ -37,10 +37,7 @@ fn feed(hasher: &mut impl Hasher, value: &Value) {
         Value::List(items) => {
             hasher.write_u8(7);
             hasher.write_usize(items.len());
-            for item in items {
-                hasher.write_usize(item.len());
-                item.iter().for_each(|value| feed(hasher, value));
-            }
+            hasher.write(items.encoded());
         }
     }
 }
@@ -74,11 +71,11 @@ pub(super) fn of_row(table: &'static TableSchema, key: &RowKey, columns: &[Value
 }
 
 /// The hash of an entry of a list that a row holds, whatever row it is in.
-pub(super) fn of_entry(table: &'static TableSchema, partition: &Key, number: u64, fields: &[Value]) -> u64 {
+pub(super) fn of_entry(table: &'static TableSchema, partition: &Key, number: u64, entry: Item<'_>) -> u64 {
     let mut hasher = FixedState::with_seed(3).build_hasher();
     feed_key(&mut hasher, table, partition, None);
     hasher.write_u64(number);
-    fields.iter().for_each(|value| feed(&mut hasher, value));
+    hasher.write(entry.encoded());
     hasher.finish()
 }
 

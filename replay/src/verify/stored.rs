@@ -114,13 +114,10 @@ fn sum_history(sums: &Sums, bucket: usize, row: Row, ground: &Ground) {
     let Ok((first, entries)) = run_history::split(row) else { return sums.add(bucket, 1) };
     let mut last = first;
     let mut offset = None;
-    for (number, fields) in (first..).zip(&entries) {
-        sums.add(bucket, digest::of_entry(&run_history::TABLE, &partition, number, fields));
+    for (number, entry) in (first..).zip(entries.iter()) {
+        sums.add(bucket, digest::of_entry(&run_history::TABLE, &partition, number, entry));
         last = number;
-        offset = match fields.first() {
-            Some(tidewheel_store::Value::Int(offset)) => Some(*offset),
-            _ => None,
-        };
+        offset = entry.first_int();
     }
     let is_timed = offset.is_some_and(|offset| ground.written_us(offset) == base_us);
     if !is_timed || run_history::group_start(last) != run_history::group_start(first) {

@@ -322,8 +322,8 @@ impl Sink for Survey {
             let hash = digest::of_row(write.table, &write.key, columns, write.timestamp_us);
             self.add(bucket, hash);
         } else if let (Some(first), Some(Value::List(entries))) = (integer(&write, 0), columns.first()) {
-            for (number, fields) in (first.cast_unsigned()..).zip(entries) {
-                let hash = digest::of_entry(write.table, &write.key.partition, number, fields);
+            for (number, entry) in (first.cast_unsigned()..).zip(entries.iter()) {
+                let hash = digest::of_entry(write.table, &write.key.partition, number, entry);
                 self.add(bucket, hash);
             }
         }

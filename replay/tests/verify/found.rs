@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidewheel_projector::views::{TABLES, run_history};
-use tidewheel_replay::{Kind, RebuildOptions, Rebuilding, VerifyError, rebuild, verify};
+use tidewheel_replay::{Kind, RebuildOptions, Rebuilding, Turns, VerifyError, rebuild, verify};
 use tidewheel_schemas::RunId;
 use tidewheel_schemas::event::RunTerminated;
 use tidewheel_store::{MemoryStore, Row, RowKey, SharedStore, StateStore as _, Value, Write, WriteSet};
@@ -71,6 +71,7 @@ async fn longest(store: &MemoryStore) -> (u64, Vec<Vec<Value>>, Row) {
     let segments = rows.map(|row| (run_history::split(row.clone()).unwrap(), row));
     let ((first, entries), row) = segments.max_by_key(|((_, entries), _)| entries.len()).unwrap();
     assert!(entries.len() > 2, "{}", entries.len());
+    let entries = entries.iter().map(|entry| run_history::fields(entry).unwrap()).collect();
     (first, entries, row)
 }
 
@@ -85,7 +86,7 @@ async fn with(store: &MemoryStore, number: u64, entries: Vec<Vec<Value>>, like: 
         table: &run_history::TABLE,
         key: RowKey { clustering: Some(run_history::clustering_key(number)), ..like.key.clone() },
         timestamp_us: TIME_US + 8 * offset,
-        columns: Some(vec![Value::List(entries)]),
+        columns: Some(vec![Value::list(entries)]),
     };
     copy.write(GENERATION, &WriteSet { inserts: vec![write], ..WriteSet::default() }).await.unwrap();
     copy
@@ -180,7 +181,7 @@ async fn rebuilt_views_are_those_the_log_leads_to_whatever_left_memory_meanwhile
         let options = RebuildOptions { chunk_records, runs_max, ..RebuildOptions::default() };
         let mut records = 0;
         for partition in 0..PARTITIONS {
-            records += rebuild(&views, partition, &options).await.unwrap().records;
+            records += rebuild(&views, partition, &options, &Turns::new(1)).await.unwrap().records;
         }
         let report = verify(&views, 10).await.unwrap();
         assert_eq!((report.difference_count, report.behind), (0, 0), "{:?}", report.differences);
@@ -203,7 +204,7 @@ async fn a_rebuild_goes_on_where_the_views_stand() {
         }
         let mut records = begun.rebuilt().records;
         for partition in 0..PARTITIONS {
-            records += rebuild(&views, partition, &options).await.unwrap().records;
+            records += rebuild(&views, partition, &options, &Turns::new(1)).await.unwrap().records;
         }
         let report = verify(&views, 10).await.unwrap();
         assert_eq!((report.difference_count, report.behind), (0, 0), "{:?}", report.differences);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tidewheel_log::EventLog as _;
 use tidewheel_projector::views::TABLES;
 use tidewheel_projector::{Projector, ProjectorOptions, Views};
-use tidewheel_replay::{RebuildError, RebuildOptions, Rebuilding, Share, SpeedSender, Standing, rebuild};
+use tidewheel_replay::{
+    RebuildError, RebuildOptions, Rebuilding, Share, SpeedSender, Standing, Turns, rebuild,
+};
 use tidewheel_schemas::TopicPartition;
 use tidewheel_store::{MemoryStore, SharedStore, StateStore as _};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +36,8 @@ async fn a_share_of_a_trimmed_log_names_what_is_missing_and_ends_at_once_when_as
         options: RebuildOptions::default(),
         atomic: true,
         pace: speed.pace(),
+        turns: Turns::new(1),
+        has_threads: true,
         standing: standing.clone(),
     };
     let stop = CancellationToken::new();
@@ -58,7 +62,7 @@ async fn views_of_a_log_that_lost_its_end_are_filled_no_further() {
     let store = Arc::new(MemoryStore::new()) as SharedStore;
     for partition in 0..PARTITIONS {
         let views = history.views_in(Arc::clone(&store));
-        rebuild(&views, partition, &RebuildOptions::default()).await.unwrap();
+        rebuild(&views, partition, &RebuildOptions::default(), &Turns::new(1)).await.unwrap();
     }
     // The log was restored from an older copy and went on: as long as before, and another one.
     let mut other = History::new().await;

@@ -242,12 +242,12 @@ pub fn other(value: &Value, kind: ColumnType) -> Value {
         (Value::Blob(_), _) => Value::Blob("other".into()),
         (Value::Uuid(bytes), _) => Value::Uuid(bytes.map(|byte| !byte)),
         (Value::List(items), ColumnType::List(fields)) => {
-            let mut items = items.clone();
+            let mut items: Vec<_> = items.iter().map(|item| item.values(fields).unwrap()).collect();
             let (value, field) = (items.last_mut().unwrap().last_mut().unwrap(), fields.last().unwrap());
             *value = other(value, field.kind);
-            Value::List(items)
+            Value::list(items)
         }
-        (Value::List(_), _) | (Value::Null, ColumnType::List(_)) => Value::List(Vec::new()),
+        (Value::List(_), _) | (Value::Null, ColumnType::List(_)) => Value::list([]),
         (Value::Null, ColumnType::Int) => Value::Int(1),
         (Value::Null, ColumnType::Text) => Value::Text("x".into()),
         (Value::Null, ColumnType::Bool) => Value::Bool(true),

@@ -8,7 +8,8 @@ use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
 
 use super::statement::Statement;
-use crate::{Column, ColumnType, Value, Write};
+use crate::check::columns_of;
+use crate::{Column, ColumnType, Items, ItemsBuilder, Value, Write};
 
 /// What a null outside a key is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +44,14 @@ impl SerializeRow for BoundWrite<'_> {
             push(writer, value, self.nulls)?;
         }
         if !is_deletion {
-            for value in self.write.columns.iter().flatten() {
-                push(writer, value, self.nulls)?;
+            let declared = columns_of(self.write.table, key);
+            for (value, column) in self.write.columns.iter().flatten().zip(declared) {
+                match (value, column.kind) {
+                    (Value::List(items), ColumnType::List(fields)) => {
+                        push_bytes(writer, &list(fields, items)?)?;
+                    }
+                    _ => push(writer, value, self.nulls)?,
+                }
             }
             push_bytes(writer, &self.timestamp_us.to_be_bytes())?;
         }
@@ -109,20 +116,22 @@ fn push(writer: &mut RowWriter<'_>, value: &Value, nulls: Nulls) -> Result<(), S
         Value::Text(value) => push_bytes(writer, value.as_bytes()),
         Value::Blob(value) => push_bytes(writer, value),
         Value::Uuid(value) => push_bytes(writer, value),
-        Value::List(items) => push_bytes(writer, &list(items)?),
+        // No key has lists.
+        Value::List(_) => Err(SerializationError::new(Malformed("a list in a key"))),
     }
 }
 
 /// A list as the protocol has it: the number of items, and each after its length; an item is its fields, each after
 /// its length, which is negative for null.
-fn list(items: &[Vec<Value>]) -> Result<Vec<u8>, SerializationError> {
+fn list(fields: &[Column], items: &Items) -> Result<Vec<u8>, SerializationError> {
     let sized = |bytes: usize| i32::try_from(bytes).map(i32::to_be_bytes).map_err(SerializationError::new);
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(items.encoded().len() + items.len() * (fields.len() + 1) * 4);
     out.extend_from_slice(&sized(items.len())?);
     let mut item_bytes = Vec::new();
-    for item in items {
+    for item in items.iter() {
         item_bytes.clear();
-        for value in item {
+        let values = item.values(fields).map_err(|what| SerializationError::new(Malformed(what)))?;
+        for value in &values {
             let mut push = |bytes: &[u8]| -> Result<(), SerializationError> {
                 item_bytes.extend_from_slice(&sized(bytes.len())?);
                 item_bytes.extend_from_slice(bytes);
@@ -143,6 +152,11 @@ fn list(items: &[Vec<Value>]) -> Result<Vec<u8>, SerializationError> {
     }
     Ok(out)
 }
+
+/// An item whose bytes are not its fields.
+#[derive(Debug, thiserror::Error)]
+#[error("an item of a list cannot be read: {0}")]
+struct Malformed(&'static str);
 
 fn push_bytes(writer: &mut RowWriter<'_>, bytes: &[u8]) -> Result<(), SerializationError> {
     writer.make_cell_writer().set_value(bytes).map(drop).map_err(SerializationError::new)
@@ -169,22 +183,23 @@ pub(super) fn read(kind: ColumnType, cell: Option<&[u8]>) -> Result<Value, &'sta
 }
 
 /// Reads a list. Fields that an item does not have are null, those of a newer binary are left out.
-fn read_list(fields: &[Column], mut bytes: &[u8]) -> Result<Vec<Vec<Value>>, &'static str> {
+fn read_list(fields: &[Column], mut bytes: &[u8]) -> Result<Items, &'static str> {
     const EARLY: &str = "a list that ends early";
     let (count, rest) = bytes.split_first_chunk::<4>().ok_or(EARLY)?;
     let count = usize::try_from(i32::from_be_bytes(*count)).map_err(|_| "a list of fewer items than none")?;
     bytes = rest;
-    // Every item has a length at least, so a count that is not true ends at the end of the cell.
-    let mut items = Vec::with_capacity(count.min(bytes.len() / 4));
+    let mut items = ItemsBuilder::default();
+    let mut values = Vec::with_capacity(fields.len());
     for _ in 0..count {
         let mut item = read_sized(&mut bytes)?.ok_or("a list with an item that is null")?;
-        let read = |field: &Column| {
+        values.clear();
+        for field in fields {
             let value = if item.is_empty() { None } else { read_sized(&mut item)? };
-            read(field.kind, value)
-        };
-        items.push(fields.iter().map(read).collect::<Result<_, _>>()?);
+            values.push(read(field.kind, value)?);
+        }
+        items.push_values(&values);
     }
-    if bytes.is_empty() { Ok(items) } else { Err("a list with bytes after its items") }
+    if bytes.is_empty() { Ok(items.finish()) } else { Err("a list with bytes after its items") }
 }
 
 /// Takes bytes that stand after their length; none if that is negative.
@@ -281,13 +296,19 @@ mod tests {
                     vec![place.map_or(Value::Null, Value::Int), label]
                 })
                 .collect();
-            let cell = list(&items).expect("a cell");
-            prop_assert_eq!(read(kind, Some(&cell)), Ok(Value::List(items.clone())));
             let ColumnType::List(fields) = kind else { panic!("a list") };
-            let fewer = read_list(&fields[..1], &cell).expect("a list");
-            prop_assert!(fewer.iter().zip(&items).all(|(read, item)| *read == item[..1]));
-            let older = list(&fewer).expect("a cell");
-            let padded = read_list(fields, &older).expect("a list");
+            let list = |items: &[Vec<Value>]| {
+                super::list(fields, &items.iter().cloned().collect()).expect("a cell")
+            };
+            let values = |items: &Items| -> Vec<Vec<Value>> {
+                items.iter().map(|item| item.values(fields).expect("an item")).collect()
+            };
+            let cell = list(&items);
+            prop_assert_eq!(read(kind, Some(&cell)), Ok(Value::list(items.clone())));
+            let fewer = values(&read_list(&fields[..1], &cell).expect("a list"));
+            prop_assert!(fewer.iter().zip(&items).all(|(read, item)| *read == [item[0].clone(), Value::Null]));
+            let older = list(&fewer);
+            let padded = values(&read_list(fields, &older).expect("a list"));
             prop_assert!(padded.iter().zip(&items).all(|(read, item)| *read == [item[0].clone(), Value::Null]));
             prop_assert!(read_list(fields, &cell[..cell.len() - 1]).is_err());
         }

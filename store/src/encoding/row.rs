@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use crate::items::Items;
 use crate::{Column, ColumnType, Value};
 
 /// The version of the encoding.
@@ -42,62 +43,105 @@ pub(crate) fn split_row(stored: &[u8]) -> Result<(i64, &[u8]), &'static str> {
 
 /// Appends the encoded columns.
 pub(crate) fn push_columns(out: &mut Vec<u8>, columns: &[Value]) {
-    for value in present(columns) {
+    let mut fields = FieldWriter::new(out);
+    columns.iter().for_each(|value| fields.value(value));
+}
+
+/// Appends columns, or the fields of an item, one after the other. Trailing nulls are left out, so that a row has one
+/// encoding.
+pub struct FieldWriter<'a> {
+    out: &'a mut Vec<u8>,
+    /// Nulls that are written once something follows.
+    nulls: usize,
+}
+
+impl<'a> FieldWriter<'a> {
+    /// Appends to `out`.
+    pub const fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, nulls: 0 }
+    }
+
+    fn tag(&mut self, tag: u8) {
+        for _ in 0..std::mem::take(&mut self.nulls) {
+            self.out.push(NULL);
+        }
+        self.out.push(tag);
+    }
+
+    /// No value.
+    pub const fn null(&mut self) {
+        self.nulls += 1;
+    }
+
+    /// A boolean.
+    pub fn bool(&mut self, value: bool) {
+        self.tag(if value { TRUE } else { FALSE });
+    }
+
+    /// An integer.
+    pub fn int(&mut self, value: i64) {
+        self.tag(INT);
+        push_varint(self.out, zigzag(value));
+    }
+
+    /// Text.
+    pub fn text(&mut self, value: &str) {
+        self.tag(TEXT);
+        push_sized(self.out, value.as_bytes());
+    }
+
+    /// Bytes.
+    pub fn blob(&mut self, value: &[u8]) {
+        self.tag(BLOB);
+        push_sized(self.out, value);
+    }
+
+    /// A UUID's bytes.
+    pub fn uuid(&mut self, value: &[u8; 16]) {
+        self.tag(UUID);
+        self.out.extend_from_slice(value);
+    }
+
+    /// Text, or no value.
+    pub fn maybe_text(&mut self, value: Option<&str>) {
         match value {
-            Value::Null => out.push(NULL),
-            Value::Bool(false) => out.push(FALSE),
-            Value::Bool(true) => out.push(TRUE),
-            Value::Int(value) => {
-                out.push(INT);
-                push_varint(out, zigzag(*value));
-            }
-            Value::Text(value) => push_sized(out, TEXT, value.as_bytes()),
-            Value::Blob(value) => push_sized(out, BLOB, value),
-            Value::Uuid(value) => {
-                out.push(UUID);
-                out.extend_from_slice(value);
-            }
+            Some(value) => self.text(value),
+            None => self.null(),
+        }
+    }
+
+    /// An integer, or no value.
+    pub fn maybe_int(&mut self, value: Option<i64>) {
+        match value {
+            Some(value) => self.int(value),
+            None => self.null(),
+        }
+    }
+
+    /// Any value.
+    pub fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.null(),
+            Value::Bool(value) => self.bool(*value),
+            Value::Int(value) => self.int(*value),
+            Value::Text(value) => self.text(value),
+            Value::Blob(value) => self.blob(value),
+            Value::Uuid(value) => self.uuid(value),
             Value::List(items) => {
-                out.push(LIST);
-                push_varint(out, items.len() as u64);
-                for item in items {
-                    push_varint(out, bytes_of_columns(item) as u64);
-                    push_columns(out, item);
-                }
+                self.tag(LIST);
+                push_varint(self.out, items.len() as u64);
+                self.out.extend_from_slice(items.encoded());
             }
         }
     }
-}
-
-/// The columns without trailing nulls.
-fn present(columns: &[Value]) -> &[Value] {
-    let present = columns.iter().rposition(|value| *value != Value::Null).map_or(0, |last| last + 1);
-    &columns[..present]
-}
-
-/// How many bytes [`push_columns`] appends, so that an item's length is known before the item is there.
-fn bytes_of_columns(columns: &[Value]) -> usize {
-    let sized = |bytes: usize| 1 + bytes_of_varint(bytes as u64) + bytes;
-    let bytes = |value: &Value| match value {
-        Value::Null | Value::Bool(_) => 1,
-        Value::Int(value) => 1 + bytes_of_varint(zigzag(*value)),
-        Value::Text(value) => sized(value.len()),
-        Value::Blob(value) => sized(value.len()),
-        Value::Uuid(value) => 1 + value.len(),
-        Value::List(items) => {
-            1 + bytes_of_varint(items.len() as u64)
-                + items.iter().map(|item| sized(bytes_of_columns(item)) - 1).sum::<usize>()
-        }
-    };
-    present(columns).iter().map(bytes).sum()
 }
 
 const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-const fn bytes_of_varint(value: u64) -> usize {
-    (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
+const fn unzigzag(value: u64) -> i64 {
+    ((value >> 1) as i64) ^ -((value & 1) as i64)
 }
 
 /// Reads encoded columns. Columns the row does not have are null; columns beyond the declaration, written by a
@@ -116,10 +160,7 @@ fn read_value(rest: &mut &[u8], kind: ColumnType) -> Result<Value, &'static str>
         (NULL, _) => Value::Null,
         (FALSE, ColumnType::Bool) => Value::Bool(false),
         (TRUE, ColumnType::Bool) => Value::Bool(true),
-        (INT, ColumnType::Int) => {
-            let value = read_varint(rest)?;
-            Value::Int(((value >> 1) as i64) ^ -((value & 1) as i64))
-        }
+        (INT, ColumnType::Int) => Value::Int(unzigzag(read_varint(rest)?)),
         (TEXT, ColumnType::Text) => {
             Value::Text(std::str::from_utf8(read_sized(rest)?).map_err(|_| "text that is not UTF-8")?.into())
         }
@@ -129,29 +170,66 @@ fn read_value(rest: &mut &[u8], kind: ColumnType) -> Result<Value, &'static str>
         }
         (LIST, ColumnType::List(fields)) => {
             let count = read_varint(rest)?;
-            // Every item has a byte at least, so a count that is not true ends at the end of the row.
-            let mut items = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(rest.len()));
-            for _ in 0..count {
-                items.push(read_columns(fields, read_sized(rest)?)?);
-            }
-            Value::List(items)
+            Value::List(Items::read(rest, count, fields)?)
         }
         _ => return Err("a value of another type than the column's"),
     })
 }
 
-fn push_sized(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
-    out.push(tag);
+/// How many fields an item has up to its last one that is not null, also of those that a newer build appended; those
+/// declared must be of their types.
+pub(crate) fn fields_present(item: &[u8], declared: &[Column]) -> Result<usize, &'static str> {
+    let (mut rest, mut present) = (item, 0);
+    while let Some((tag, after)) = rest.split_first() {
+        rest = after;
+        let kind = match *tag {
+            NULL => None,
+            FALSE | TRUE => Some(ColumnType::Bool),
+            INT => {
+                read_varint(&mut rest)?;
+                Some(ColumnType::Int)
+            }
+            TEXT => {
+                read_sized(&mut rest)?;
+                Some(ColumnType::Text)
+            }
+            BLOB => {
+                read_sized(&mut rest)?;
+                Some(ColumnType::Blob)
+            }
+            UUID => {
+                take(&mut rest, 16)?;
+                Some(ColumnType::Uuid)
+            }
+            // No list has lists.
+            _ => return Err("an item with a field of an unknown type"),
+        };
+        let is_other = |column: &Column| kind.is_some_and(|kind| kind != column.kind);
+        if declared.get(present).is_some_and(is_other) {
+            return Err("an item with a field of another type than declared");
+        }
+        present += 1;
+    }
+    Ok(present)
+}
+
+/// The first field of an item, if it is an integer.
+pub(crate) fn first_int(item: &[u8]) -> Option<i64> {
+    let (tag, mut rest) = item.split_first()?;
+    (*tag == INT).then(|| read_varint(&mut rest).ok().map(unzigzag)).flatten()
+}
+
+fn push_sized(out: &mut Vec<u8>, bytes: &[u8]) {
     push_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-pub(super) fn read_sized<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], &'static str> {
+pub(crate) fn read_sized<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], &'static str> {
     let length = usize::try_from(read_varint(rest)?).map_err(|_| "a length out of range")?;
     take(rest, length)
 }
 
-pub(super) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
         value >>= 7;
@@ -221,7 +299,7 @@ mod tests {
             or_null(any::<String>().prop_map(|text| Value::Text(text.into())).boxed()),
             or_null(any::<Vec<u8>>().prop_map(|bytes| Value::Blob(bytes.into())).boxed()),
             or_null(any::<[u8; 16]>().prop_map(Value::Uuid).boxed()),
-            or_null(proptest::collection::vec(item, 0..9).prop_map(Value::List).boxed()),
+            or_null(proptest::collection::vec(item, 0..9).prop_map(Value::list).boxed()),
         )
             .prop_map(|(flag, count, label, bytes, id, items)| vec![flag, count, label, bytes, id, items])
     }
@@ -249,31 +327,26 @@ mod tests {
         }
 
         #[test]
-        fn the_bytes_of_columns_are_known_before(values in columns()) {
-            let mut encoded = Vec::new();
-            push_columns(&mut encoded, &values);
-            prop_assert_eq!(bytes_of_columns(&values), encoded.len());
-        }
-
-        #[test]
         fn fields_appended_to_a_list_read_as_null_and_those_of_a_newer_build_are_left_out(values in columns()) {
             let items = values[5].clone();
             let mut encoded = Vec::new();
             push_columns(&mut encoded, &[items.clone(), Value::Int(7)]);
             let Value::List(items) = items else { return Ok(()) };
+            let items: Vec<_> = items.iter().map(|item| item.values(&FIELDS).expect("an item")).collect();
             let cut = [
                 Column::new("items", ColumnType::List(&FIELDS_BEFORE)),
                 Column::new("count", ColumnType::Int),
             ];
-            let expected = items.into_iter().map(|item| item[..1].to_vec()).collect();
+            let expected = items.iter().map(|item| item[..1].to_vec());
             let read = read_columns(&cut, &encoded);
-            prop_assert_eq!(&read, &Ok(vec![Value::List(expected), Value::Int(7)]));
+            prop_assert_eq!(&read, &Ok(vec![Value::list(expected), Value::Int(7)]));
             let mut again = Vec::new();
             push_columns(&mut again, &read.expect("columns"));
             let Ok(Value::List(items)) = read_columns(&COLUMNS[5..], &again).map(|mut read| read.remove(0)) else {
                 panic!("a list");
             };
-            prop_assert!(items.iter().all(|item| item[1..] == [Value::Null, Value::Null]));
+            let items = items.iter().map(|item| item.values(&FIELDS).expect("an item"));
+            prop_assert!(items.into_iter().all(|item| item[1..] == [Value::Null, Value::Null]));
         }
 
         #[test]
@@ -296,7 +369,7 @@ mod tests {
             Value::Text("é".into()),
             Value::Null,
             Value::Uuid([1; 16]),
-            Value::List(items),
+            Value::list(items),
         ];
         let mut stored = Vec::new();
         push_row(&mut stored, 258, &values);

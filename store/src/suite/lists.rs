@@ -23,14 +23,14 @@ pub async fn lists_are_read_back_and_replaced_as_wholes(store: &dyn StateStore) 
     store.create_tables(GENERATION, &[&ITEMS]).await.expect("create");
     let lists = [
         Value::Null,
-        Value::List(vec![]),
-        Value::List(vec![vec![Value::Null, Value::Null]]),
-        Value::List(vec![
+        Value::list(vec![]),
+        Value::list(vec![vec![Value::Null, Value::Null]]),
+        Value::list(vec![
             item(i64::MIN, ""),
             vec![Value::Null, text("a\0é")],
             vec![Value::Int(0), Value::Null],
         ]),
-        Value::List((0..1_000).map(|place| item(place, &"x".repeat(place as usize % 130))).collect()),
+        Value::list((0..1_000).map(|place| item(place, &"x".repeat(place as usize % 130)))),
     ];
     let writes =
         (0..).zip(&lists).map(|(number, list)| items(number, 8, Some(vec![Value::Null, list.clone()])));
@@ -51,8 +51,8 @@ pub async fn lists_are_read_back_and_replaced_as_wholes(store: &dyn StateStore) 
     for seed in 0..8 {
         let mut growing: Vec<Write> = (1..9)
             .map(|length| {
-                let list = (0..length).map(|place| item(place, "growing")).collect();
-                items(100 + seed as i64, 8 * length, Some(vec![Value::Null, Value::List(list)]))
+                let list = (0..length).map(|place| item(place, "growing"));
+                items(100 + seed as i64, 8 * length, Some(vec![Value::Null, Value::list(list)]))
             })
             .collect();
         let last = growing.last().cloned().expect("a write");
@@ -72,12 +72,10 @@ async fn refused(store: &dyn StateStore) {
     let large = Value::Text("x".repeat(ROW_BYTES_MAX).into());
     for list in [
         text("no list"),
-        Value::List(vec![vec![]]),
-        Value::List(vec![item(1, "a"), vec![Value::Int(1)]]),
-        Value::List(vec![vec![text("a"), Value::Int(1)]]),
-        Value::List(vec![vec![Value::Int(1), text("a"), Value::Null]]),
-        Value::List(vec![vec![Value::List(vec![]), text("a")]]),
-        Value::List(vec![vec![Value::Null, large], item(1, "a")]),
+        Value::list(vec![vec![text("a"), Value::Int(1)]]),
+        Value::list(vec![vec![Value::Int(1), text("a"), Value::Int(2)]]),
+        Value::list(vec![vec![Value::list(vec![]), text("a")]]),
+        Value::list(vec![vec![Value::Null, large], item(1, "a")]),
     ] {
         let write = items(1, 800, Some(vec![Value::Null, list]));
         let fits = items(2, 800, Some(vec![Value::Null, Value::Null]));
@@ -116,7 +114,7 @@ async fn refused(store: &dyn StateStore) {
 pub async fn fields_appended_to_lists_read_as_null(store: &dyn StateStore) {
     store.create_tables(GENERATION, &[&ITEMS]).await.expect("create");
     let old =
-        items(1, 8, Some(vec![text("old"), Value::List(vec![item(1, "a"), vec![Value::Null, text("b")]])]));
+        items(1, 8, Some(vec![text("old"), Value::list(vec![item(1, "a"), vec![Value::Null, text("b")]])]));
     store.write(GENERATION, &inserted(vec![old.clone()])).await.expect("write");
     store.create_tables(GENERATION, &[&ITEMS_AFTER]).await.expect("append fields");
     let nulls = || [Value::Null, Value::Null, Value::Null];
@@ -126,13 +124,13 @@ pub async fn fields_appended_to_lists_read_as_null(store: &dyn StateStore) {
     };
     let row = store.get(GENERATION, &ITEMS_AFTER, &old.key).await.expect("get").expect("a row");
     let list = vec![extended(item(1, "a")), extended(vec![Value::Null, text("b")])];
-    assert_eq!(row.columns, [text("old"), Value::List(list), Value::Null]);
+    assert_eq!(row.columns, [text("old"), Value::list(list), Value::Null]);
     let mut whole = item(2, "c");
     whole.extend([Value::Bool(true), Value::Blob(Bytes::from_static(b"\0\xFF")), Value::Uuid([7; 16])]);
     let columns = vec![
         text("new"),
-        Value::List(vec![whole, extended(item(3, "d"))]),
-        Value::List(vec![vec![text("mark")]]),
+        Value::list(vec![whole, extended(item(3, "d"))]),
+        Value::list(vec![vec![text("mark")]]),
     ];
     let new = Write {
         table: &ITEMS_AFTER,
@@ -145,5 +143,5 @@ pub async fn fields_appended_to_lists_read_as_null(store: &dyn StateStore) {
     assert_eq!(row.columns, columns);
     store.create_tables(GENERATION, &[&ITEMS]).await.expect("an older build");
     let row = store.get(GENERATION, &ITEMS, &new.key).await.expect("get").expect("a row");
-    assert_eq!(row.columns, [text("new"), Value::List(vec![item(2, "c"), item(3, "d")])]);
+    assert_eq!(row.columns, [text("new"), Value::list(vec![item(2, "c"), item(3, "d")])]);
 }

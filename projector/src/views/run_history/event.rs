@@ -2,15 +2,16 @@
 
 use std::fmt::Write as _;
 
+use compact_str::CompactString;
 use tidewheel_schemas::event::{
     RunCancelRequested, RunCancelled, RunCancelling, RunCompleted, RunDiverged, RunFailed, RunResumed,
     RunSignaled, RunStarted, RunStateChanged, RunTagged, RunTerminated, RunUnparked, SignalAwaited,
     SignalReceived, SignalSent, StepCompleted, StepFailed, TimerFired, TimerStarted,
 };
 use tidewheel_schemas::{Event, EventType, Failure, Location, Name, Payload, RunId};
-use tidewheel_store::{StoreError, Value};
+use tidewheel_store::{FieldWriter, StoreError};
 
-use crate::columns::{self, Columns, maybe_int, maybe_text, text};
+use crate::columns::{self, Columns};
 use crate::views::runs::{read_tags, tags_value};
 
 /// The values as far as an event has them; null otherwise.
@@ -110,37 +111,51 @@ fn fields(event: &Event) -> Fields<'_> {
     }
 }
 
-fn joined<T: std::fmt::Display>(items: &[T]) -> Value {
-    let mut out = String::new();
+fn joined<T: std::fmt::Display>(items: &[T]) -> CompactString {
+    let mut out = CompactString::default();
     for (index, item) in items.iter().enumerate() {
         // Writing to a string cannot fail.
         let _ = write!(out, "{}{item}", if index == 0 { "" } else { "," });
     }
-    Value::Text(out.into())
+    out
 }
 
-/// Appends the columns of an event, from `location` to `payload`.
-pub(super) fn push(columns: &mut Vec<Value>, event: &Event) {
+/// Appends the fields of an event, from `location` to `payload`.
+pub(super) fn push(out: &mut FieldWriter<'_>, event: &Event) {
     let fields = fields(event);
-    let [content_type, payload] = columns::payload(fields.payload);
-    columns.extend([
-        fields.location.map_or(Value::Null, columns::shown),
-        fields.name.map_or(Value::Null, |name| text(name)),
-        fields.attempt.map_or(Value::Null, |attempt| Value::Int(i64::from(attempt))),
-        maybe_int(fields.due_us),
-        fields.ordinals.map_or(Value::Null, joined),
-        fields.locations.map_or(Value::Null, joined),
-        maybe_text(fields.failure.map(|failure| failure.code.as_str())),
-        maybe_text(fields.failure.map(|failure| failure.message.as_str())),
-        fields.target.map_or(Value::Null, |target| Value::Uuid(*target.as_bytes())),
-        maybe_text(fields.reason),
-        maybe_text(fields.run_key),
-        fields.tags.map_or(Value::Null, tags_value),
-        maybe_text(fields.differing.map(|(expected, _)| expected)),
-        maybe_text(fields.differing.map(|(_, found)| found)),
-        content_type,
-        payload,
-    ]);
+    match fields.location {
+        Some(location) => out.text(&columns::shown_text(location)),
+        None => out.null(),
+    }
+    out.maybe_text(fields.name.map(|name| &**name));
+    out.maybe_int(fields.attempt.map(i64::from));
+    out.maybe_int(fields.due_us);
+    out.maybe_text(fields.ordinals.map(joined).as_deref());
+    out.maybe_text(fields.locations.map(joined).as_deref());
+    out.maybe_text(fields.failure.map(|failure| failure.code.as_str()));
+    out.maybe_text(fields.failure.map(|failure| failure.message.as_str()));
+    match fields.target {
+        Some(target) => out.uuid(target.as_bytes()),
+        None => out.null(),
+    }
+    out.maybe_text(fields.reason);
+    out.maybe_text(fields.run_key);
+    match fields.tags {
+        Some(tags) => out.value(&tags_value(tags)),
+        None => out.null(),
+    }
+    out.maybe_text(fields.differing.map(|(expected, _)| expected));
+    out.maybe_text(fields.differing.map(|(_, found)| found));
+    match fields.payload {
+        Some(payload) => {
+            out.maybe_text(columns::content_type(payload));
+            out.blob(&payload.data);
+        }
+        None => {
+            out.null();
+            out.null();
+        }
+    }
 }
 
 fn split<T: std::str::FromStr>(columns: &Columns, list: &str) -> Result<Vec<T>, StoreError>

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use tidewheel_projector::views::run_history::{self, TABLE, group_start};
-use tidewheel_store::{ColumnType, Key, Row, RowKey, Value};
+use tidewheel_store::{ColumnType, Item, Key, Row, RowKey};
 
 use super::{Found, Ground, Kind, Remedy, describe};
 
 /// An entry that the log says there is.
 #[derive(Debug)]
 pub(crate) struct Expected {
-    /// Its fields.
-    pub(crate) fields: Vec<Value>,
+    /// The entry, as an item of a segment.
+    pub(crate) entry: Vec<u8>,
     /// The offset of its record.
     pub(crate) offset: i64,
     /// Whether a stored segment has it.
@@ -66,7 +66,7 @@ fn difference(history: &mut History, stored: &Row, ground: &Ground) -> Option<(K
     };
     let mut wrong = None;
     let mut last = None;
-    for (number, fields) in (first..).zip(entries) {
+    for (number, entry) in (first..).zip(entries.iter()) {
         let Some(expected) = history.get_mut(&(partition.clone(), number)) else {
             wrong.get_or_insert_with(|| {
                 (Kind::Extra, format!("entry {number}, written at {timestamp_us}"), None)
@@ -74,10 +74,10 @@ fn difference(history: &mut History, stored: &Row, ground: &Ground) -> Option<(K
             continue;
         };
         expected.is_found = true;
-        if expected.fields != fields {
+        if expected.entry != entry.encoded() {
             let offset = expected.offset;
             wrong.get_or_insert_with(|| {
-                (Kind::Edited, differing(number, &expected.fields, &fields), Some(offset))
+                (Kind::Edited, differing(number, &expected.entry, entry), Some(offset))
             });
         }
         last = Some((number, expected.offset));
@@ -100,9 +100,14 @@ fn difference(history: &mut History, stored: &Row, ground: &Ground) -> Option<(K
     Some((kind, what, Some(offset)))
 }
 
-fn differing(number: u64, expected: &[Value], stored: &[Value]) -> String {
+fn differing(number: u64, expected: &[u8], stored: Item<'_>) -> String {
     let mut what = format!("entry {number}");
     let ColumnType::List(fields) = TABLE.columns[0].kind else { return what };
+    let values = |entry: Item<'_>| run_history::fields(entry);
+    let (expected, stored) = match (values(Item::new(expected)), values(stored)) {
+        (Ok(expected), Ok(stored)) => (expected, stored),
+        (Err(error), _) | (_, Err(error)) => return format!("{what}: {error}"),
+    };
     for (place, field) in fields.iter().enumerate() {
         let (expected, stored) = (expected.get(place), stored.get(place));
         if expected != stored {
