@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use tidewheel_log::{EventLog, FileLog, FileLogOptions, LogError};
-use tidewheel_replay::{RebuildError, RebuildOptions, Rebuilt, VerifyError, Views, rebuild};
+use tidewheel_replay::{RebuildError, RebuildOptions, Rebuilt, Turns, VerifyError, Views, rebuild};
 use tidewheel_schemas::{Topic, TopicPartition};
 use tidewheel_store::{EmbeddedOptions, EmbeddedStore, Generation, StoreError};
 
@@ -140,10 +140,11 @@ pub async fn run(bench: &RebuildBench) -> Result<RebuildReport, RebuildBenchErro
         generation: Generation(1),
     };
     let (began, before) = (Instant::now(), Usage::of_self());
+    let turns = Turns::for_store(true);
     let tasks: Vec<_> = (0..partitions)
         .map(|partition| {
-            let (views, options) = (views.clone(), bench.options);
-            tokio::spawn(async move { rebuild(&views, partition, &options).await })
+            let (views, options, turns) = (views.clone(), bench.options, turns.clone());
+            tokio::spawn(async move { rebuild(&views, partition, &options, &turns).await })
         })
         .collect();
     let mut total = Rebuilt::default();

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::pace::{Pace, Speed, SpeedSender};
 use crate::rebuild::RebuildOptions;
 use crate::share::{Share, Standing, Standings};
+use crate::turns::Turns;
 use crate::verify;
 
 /// How often duties, generations and reads are looked at.
@@ -139,6 +140,8 @@ struct Kept {
     shares: BTreeMap<(u32, u32), Working>,
     /// The speed of each generation's replay.
     speeds: BTreeMap<u32, (SpeedSender, Pace)>,
+    /// How many shares make a chunk at the same time.
+    turns: Turns,
     /// Dropped generations, and when their tables go.
     dropped: BTreeMap<u32, Instant>,
     closing: JoinSet<()>,
@@ -157,6 +160,7 @@ impl Keeper {
         let mut kept = Kept {
             shares: BTreeMap::new(),
             speeds: BTreeMap::new(),
+            turns: self.turns(),
             dropped: self.dropped_before(),
             closing: JoinSet::new(),
             unopened: BTreeMap::new(),
@@ -337,9 +341,11 @@ impl Keeper {
                     views: self.materials.views(generation),
                     partition,
                     projector: projector.clone(),
-                    options: self.share_options(),
+                    options: self.share_options(kept.turns.at_once()),
                     atomic: self.materials.options.atomic,
                     pace: pace.clone(),
+                    turns: kept.turns.clone(),
+                    has_threads: self.materials.has_threads,
                     standing: Standing::default(),
                 };
                 kept.shares.insert(place, begin(share));
@@ -351,11 +357,22 @@ impl Keeper {
         report_stalls(views, kept);
     }
 
-    /// What a share may hold, so that all of them together hold as much however many partitions there are.
-    fn share_options(&self) -> RebuildOptions {
+    /// A simulated process has as many turns wherever it is simulated.
+    fn turns(&self) -> Turns {
+        if self.materials.has_threads {
+            Turns::for_store(self.materials.options.atomic)
+        } else {
+            Turns::new(2)
+        }
+    }
+
+    /// What a share may hold, so that all of them together hold as much however many partitions there are, of which
+    /// `at_once` have a chunk.
+    fn share_options(&self, at_once: usize) -> RebuildOptions {
         let partitions = self.materials.partitions.max(1) as usize;
+        let chunks = at_once.min(partitions).max(1);
         RebuildOptions {
-            chunk_bytes: (CHUNKS_BYTES / partitions).max(256 * 1024).min(self.rebuild.chunk_bytes),
+            chunk_bytes: (CHUNKS_BYTES / chunks).max(256 * 1024).min(self.rebuild.chunk_bytes),
             runs_max: (RUNS / partitions).max(100).min(self.rebuild.runs_max),
             ..self.rebuild
         }

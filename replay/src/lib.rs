@@ -12,6 +12,7 @@ pub mod selection;
 pub mod share;
 pub mod step;
 mod thread;
+pub mod turns;
 pub mod verified;
 pub mod verify;
 
@@ -21,6 +22,7 @@ pub use pace::{Pace, Speed, SpeedSender};
 pub use rebuild::{RebuildError, RebuildOptions, Rebuilding, Rebuilt, rebuild};
 pub use selection::{Selection, SelectionError};
 pub use share::{Share, ShareError, Standing, Standings};
+pub use turns::{Turn, Turns};
 pub use verified::Verified;
 pub use verify::{
     Difference, Kind, Remedy, Report, Runs, VerifyError, VerifyOptions, Views, verify, verify_with,

@@ -11,10 +11,13 @@ use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Record, RunId, TopicPartition};
 use tidewheel_store::StoreError;
 
+use crate::turns::Turns;
 use crate::verify::Views;
 
 /// Records read at once.
 const READ_RECORDS: usize = 2_048;
+/// Records folded before what they changed is taken into the chunk: as much as stays near the processor.
+const FOLDED_RECORDS: usize = 128;
 
 /// How much is held in memory.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +34,7 @@ pub struct RebuildOptions {
 
 impl Default for RebuildOptions {
     fn default() -> Self {
-        Self { chunk_records: 16_384, chunk_bytes: 16 * 1024 * 1024, runs_max: 50_000, near: 512 }
+        Self { chunk_records: 32_768, chunk_bytes: 32 * 1024 * 1024, runs_max: 50_000, near: 512 }
     }
 }
 
@@ -91,7 +94,7 @@ pub enum RebuildError {
 }
 
 /// Rebuilds the views of one partition up to where its log ends when this begins, from where they stand. Partitions may
-/// be rebuilt at once, each in a task of its own.
+/// be rebuilt at once, each in a task of its own; those that share `turns` hold as many chunks as these allow.
 ///
 /// # Errors
 /// See [`RebuildError`].
@@ -99,12 +102,15 @@ pub async fn rebuild(
     views: &Views,
     partition: u32,
     options: &RebuildOptions,
+    turns: &Turns,
 ) -> Result<Rebuilt, RebuildError> {
     views.store.create_tables(views.generation, TABLES).await?;
     let mut rebuilding = Rebuilding::open(views.clone(), partition, *options, true).await?;
     let end = views.log.bounds(rebuilding.place()).await?.end;
     while rebuilding.next_offset() < end {
+        let turn = turns.take().await;
         rebuilding.chunk(end, options.chunk_records).await?;
+        turn.end();
     }
     Ok(rebuilding.rebuilt)
 }
@@ -182,6 +188,7 @@ impl Rebuilding {
     pub async fn chunk(&mut self, end: i64, records_max: usize) -> Result<(), RebuildError> {
         let most = records_max.clamp(1, self.options.chunk_records.max(1));
         let mut chunk = Chunk::new(self.fold.control().clone());
+        let mut transitions = Vec::with_capacity(FOLDED_RECORDS);
         let mut bytes = 0;
         while chunk.records() < most && bytes < self.options.chunk_bytes && self.next_offset() < end {
             let left = usize::try_from(end - self.next_offset()).unwrap_or(usize::MAX);
@@ -192,18 +199,23 @@ impl Rebuilding {
                 return Err(RebuildError::Ended { partition, end: self.next_offset(), expected: end });
             }
             bytes += records.iter().map(|record| record.value.len()).sum::<usize>();
-            for record in &records {
-                let transition = self.apply(record).await?;
-                chunk.add(std::slice::from_ref(&transition), self.fold.control(), &self.live);
+            for records in records.chunks(FOLDED_RECORDS) {
+                for record in records {
+                    let transition = self.apply(record).await?;
+                    transitions.push(transition);
+                }
+                chunk.add(&transitions, self.fold.control(), &self.live);
+                transitions.clear();
             }
         }
         let records = chunk.records() as u64;
         let chunk = chunk.finish(&mut self.live, self.atomic);
+        // Before they are written, for less is held then: after a failure nothing that is in memory is used any more.
+        self.evict(self.next_offset() - 1);
         self.views.store.write(self.views.generation, &chunk.writes).await?;
         self.rebuilt.records += records;
         self.rebuilt.rows += chunk.writes.iter().count() as u64;
         self.rebuilt.chunks += 1;
-        self.evict(self.next_offset() - 1);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pace::Pace;
 use crate::rebuild::{RebuildError, RebuildOptions, Rebuilding};
+use crate::turns::{Turn, Turns};
 use crate::verify::Views;
 
 /// Most records that are followed at once.
@@ -142,6 +143,9 @@ pub enum ShareError {
     /// The projector of the generation stopped.
     #[error(transparent)]
     Projector(#[from] ProjectorError),
+    /// The thread that made a chunk ended early.
+    #[error("the thread that made a chunk of rows ended early: {0}")]
+    Thread(String),
 }
 
 impl ShareError {
@@ -159,7 +163,8 @@ impl ShareError {
                 | RebuildError::Trimmed { .. }
                 | RebuildError::Ended { .. },
             )
-            | Self::Projector(_) => false,
+            | Self::Projector(_)
+            | Self::Thread(_) => false,
         }
     }
 }
@@ -178,6 +183,10 @@ pub struct Share {
     pub atomic: bool,
     /// How fast it may be filled. Following is as fast as the log.
     pub pace: Pace,
+    /// How many partitions this process fills at once.
+    pub turns: Turns,
+    /// Whether chunks are made on threads apart from those that serve requests.
+    pub has_threads: bool,
     /// Where it stands.
     pub standing: Standing,
 }
@@ -223,33 +232,58 @@ impl Share {
     }
 
     async fn work(&self) -> Result<Infallible, ShareError> {
-        let mut rebuilding =
+        let rebuilding =
             Rebuilding::open(self.views.clone(), self.partition, self.options, self.atomic).await?;
         self.standing.moved(&rebuilding);
-        self.fill(&mut rebuilding).await?;
+        let rebuilding = self.fill(rebuilding).await?;
         self.follow(rebuilding).await
     }
 
-    async fn fill(&self, rebuilding: &mut Rebuilding) -> Result<(), ShareError> {
+    async fn fill(&self, mut rebuilding: Rebuilding) -> Result<Rebuilding, ShareError> {
         loop {
             let end = self.views.log.bounds(rebuilding.place()).await?.end;
             if end - rebuilding.next_offset() <= self.options.near {
-                return Ok(());
+                return Ok(rebuilding);
             }
-            let taking = self.pace.take(self.options.chunk_records);
+            let taking = async {
+                let records = self.pace.take(self.options.chunk_records).await;
+                (records, self.turns.take().await)
+            };
             tokio::pin!(taking);
-            let records = loop {
+            let (records, turn) = loop {
                 tokio::select! {
                     biased;
-                    records = &mut taking => break records,
+                    taken = &mut taking => break taken,
                     () = tokio::time::sleep(Duration::from_secs(1)) => self.standing.rests(),
                 }
             };
-            rebuilding.chunk(end, records).await?;
-            self.standing.moved(rebuilding);
+            rebuilding = self.chunk(rebuilding, end, records, turn).await?;
+            self.standing.moved(&rebuilding);
             // Others see how far the generation is by its checkpoint; here nobody needs to read that again.
             self.projector.observe(self.partition).await?;
         }
+    }
+
+    /// Makes a chunk. One that is made on a thread of its own goes on there when this is dropped, which does no harm:
+    /// what it writes is what whoever fills the partition next writes again.
+    async fn chunk(
+        &self,
+        mut rebuilding: Rebuilding,
+        end: i64,
+        records: usize,
+        turn: Turn,
+    ) -> Result<Rebuilding, ShareError> {
+        let chunk = async move {
+            let made = rebuilding.chunk(end, records).await;
+            turn.end();
+            made.map(|()| rebuilding)
+        };
+        if !self.has_threads {
+            return Ok(chunk.await?);
+        }
+        let runtime = tokio::runtime::Handle::current();
+        let made = tokio::task::spawn_blocking(move || runtime.block_on(chunk)).await;
+        Ok(made.map_err(|error| ShareError::Thread(error.to_string()))??)
     }
 
     async fn follow(&self, mut rebuilding: Rebuilding) -> Result<Infallible, ShareError> {

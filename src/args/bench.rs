@@ -134,7 +134,7 @@ pub struct RebuildArguments {
     /// Size of a payload in a sample log.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=65_536))]
     pub payload_bytes: u32,
-    /// Records of a chunk; every partition holds one in memory.
+    /// Records of a chunk; there is one in memory for each processor.
     #[arg(long, default_value_t = 32_768, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub chunk_records: u32,
     /// The topic, if the node's was not the default one.
