@@ -141,13 +141,15 @@ impl FileLog {
         records_max: usize,
         end: i64,
     ) -> Result<Vec<Record>, LogError> {
-        let mut cursor = match self.idle.take(partition, offset) {
+        // Who asks for one record wants that one.
+        let is_page = records_max > 1;
+        let kept = if is_page { self.idle.take(partition, offset) } else { None };
+        let mut cursor = match kept {
             Some(cursor) => cursor,
             None => Cursor::at_offset(&self.shared, partition, offset)?,
         };
         let records = cursor.read(records_max, end)?;
-        // Who asked for one record wanted that one.
-        if records_max > 1 {
+        if is_page && cursor.is_before(end) {
             self.idle.keep(cursor);
         }
         Ok(records)

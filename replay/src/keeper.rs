@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::pace::{Pace, Speed, SpeedSender};
 use crate::rebuild::RebuildOptions;
 use crate::share::{Share, Standing, Standings};
+use crate::thread::Background;
 use crate::turns::Turns;
 use crate::verify;
 
@@ -142,6 +143,8 @@ struct Kept {
     speeds: BTreeMap<u32, (SpeedSender, Pace)>,
     /// How many shares make a chunk at the same time.
     turns: Turns,
+    /// Where they make it, once there is a share.
+    background: Option<Arc<Background>>,
     /// Dropped generations, and when their tables go.
     dropped: BTreeMap<u32, Instant>,
     closing: JoinSet<()>,
@@ -161,6 +164,7 @@ impl Keeper {
             shares: BTreeMap::new(),
             speeds: BTreeMap::new(),
             turns: self.turns(),
+            background: None,
             dropped: self.dropped_before(),
             closing: JoinSet::new(),
             unopened: BTreeMap::new(),
@@ -329,7 +333,7 @@ impl Keeper {
         }
         for projector in self.generations.all() {
             let generation = projector.generation().0;
-            let Some((_, pace)) = kept.speeds.get(&generation) else { continue };
+            let Some(pace) = kept.speeds.get(&generation).map(|(_, pace)| pace.clone()) else { continue };
             let ours: Vec<_> =
                 (0..self.materials.partitions).filter(|partition| is_ours(generation, *partition)).collect();
             for partition in ours {
@@ -345,7 +349,7 @@ impl Keeper {
                     atomic: self.materials.options.atomic,
                     pace: pace.clone(),
                     turns: kept.turns.clone(),
-                    has_threads: self.materials.has_threads,
+                    background: self.background(kept),
                     standing: Standing::default(),
                 };
                 kept.shares.insert(place, begin(share));
@@ -355,6 +359,21 @@ impl Keeper {
         *standings = kept.shares.iter().map(|(place, working)| (*place, working.standing.clone())).collect();
         drop(standings);
         report_stalls(views, kept);
+    }
+
+    fn background(&self, kept: &mut Kept) -> Option<Arc<Background>> {
+        if self.materials.has_threads && kept.background.is_none() {
+            // Beyond a network most of a chunk's time is waiting, so that a few threads serve all turns.
+            let threads = Turns::for_store(true).at_once();
+            kept.background = match Background::new("fill", threads) {
+                Ok(background) => Some(Arc::new(background)),
+                Err(error) => {
+                    tracing::warn!(%error, "generations are filled by the threads that serve requests");
+                    None
+                }
+            };
+        }
+        kept.background.clone()
     }
 
     /// A simulated process has as many turns wherever it is simulated.

@@ -11,7 +11,7 @@ pub mod rebuild;
 pub mod selection;
 pub mod share;
 pub mod step;
-mod thread;
+pub mod thread;
 pub mod turns;
 pub mod verified;
 pub mod verify;

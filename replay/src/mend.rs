@@ -21,6 +21,10 @@ use crate::verify::{Kind, Remedy};
 /// The highest number of a mend; beyond it the views are rebuilt.
 pub const MENDS_MAX: u8 = 7;
 
+/// Bytes of entries that a mended segment may have: more than a segment has that was written by a build that measured
+/// values alone, which it must not be shorter than. What is shorter is older, and would lose against what it mends.
+const MENDED_BYTES: usize = SEGMENT_BYTES + 4 * 1024;
+
 /// Rows after which another write set begins; a run is never cut.
 const SET_ROWS: usize = 500;
 
@@ -161,7 +165,7 @@ impl<'a> Mend<'a> {
             let from = number;
             let (mut entries, mut offset) = (ItemsBuilder::default(), None);
             while let Some(expected) = entry(number) {
-                let is_full = entries.bytes() + expected.entry.len() > SEGMENT_BYTES && !entries.is_empty();
+                let is_full = entries.bytes() + expected.entry.len() > MENDED_BYTES && !entries.is_empty();
                 if is_full || group_start(number) != group_start(from) {
                     break;
                 }

@@ -67,6 +67,11 @@ impl Pace {
         sender.pace()
     }
 
+    /// Whether it rests now.
+    pub fn is_paused(&self) -> bool {
+        self.told.speed.lock().paused
+    }
+
     /// How many of at most `wanted` records may be done in one go, waiting until they may. Cancel-safe before it
     /// resolves; what it then allows counts as done.
     pub async fn take(&self, wanted: usize) -> usize {

@@ -209,7 +209,8 @@ impl Rebuilding {
             }
         }
         let records = chunk.records() as u64;
-        let chunk = chunk.finish(&mut self.live, self.atomic);
+        let mut chunk = chunk.finish(&mut self.live, self.atomic);
+        chunk.writes.is_bulk = true;
         // Before they are written, for less is held then: after a failure nothing that is in memory is used any more.
         self.evict(self.next_offset() - 1);
         self.views.store.write(self.views.generation, &chunk.writes).await?;

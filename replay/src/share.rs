@@ -14,9 +14,11 @@ use tidewheel_schemas::{Record, RecordHeaders, RunId};
 use tidewheel_store::StoreError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::pace::Pace;
 use crate::rebuild::{RebuildError, RebuildOptions, Rebuilding};
+use crate::thread::Background;
 use crate::turns::{Turn, Turns};
 use crate::verify::Views;
 
@@ -185,8 +187,8 @@ pub struct Share {
     pub pace: Pace,
     /// How many partitions this process fills at once.
     pub turns: Turns,
-    /// Whether chunks are made on threads apart from those that serve requests.
-    pub has_threads: bool,
+    /// Where chunks are made, apart from what serves requests; in place unless there is one.
+    pub background: Option<Arc<Background>>,
     /// Where it stands.
     pub standing: Standing,
 }
@@ -195,14 +197,23 @@ impl Share {
     /// Fills and follows until `stop`. A log or store that is away is waited for; what waiting has not mended is reported
     /// and tried again after a longer rest, for it may be mended elsewhere: an archive configured, rows written by
     /// another process.
+    ///
+    /// Nothing is written any more when this has ended: on a store that writes a chunk as one batch there is one writer.
     pub async fn run(self, stop: CancellationToken) {
+        let chunks = TaskTracker::new();
+        self.run_until(&stop, &chunks).await;
+        chunks.close();
+        chunks.wait().await;
+    }
+
+    async fn run_until(&self, stop: &CancellationToken, chunks: &TaskTracker) {
         let mut rest = REST;
         loop {
             let before = self.standing.next_offset();
             let ended = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                ended = self.work() => ended,
+                ended = self.work(chunks) => ended,
             };
             let error = match ended {
                 Ok(never) => match never {},
@@ -231,23 +242,29 @@ impl Share {
         }
     }
 
-    async fn work(&self) -> Result<Infallible, ShareError> {
+    async fn work(&self, chunks: &TaskTracker) -> Result<Infallible, ShareError> {
         let rebuilding =
             Rebuilding::open(self.views.clone(), self.partition, self.options, self.atomic).await?;
         self.standing.moved(&rebuilding);
-        let rebuilding = self.fill(rebuilding).await?;
+        let rebuilding = self.fill(rebuilding, chunks).await?;
         self.follow(rebuilding).await
     }
 
-    async fn fill(&self, mut rebuilding: Rebuilding) -> Result<Rebuilding, ShareError> {
+    async fn fill(&self, mut rebuilding: Rebuilding, chunks: &TaskTracker) -> Result<Rebuilding, ShareError> {
         loop {
             let end = self.views.log.bounds(rebuilding.place()).await?.end;
             if end - rebuilding.next_offset() <= self.options.near {
                 return Ok(rebuilding);
             }
             let taking = async {
-                let records = self.pace.take(self.options.chunk_records).await;
-                (records, self.turns.take().await)
+                loop {
+                    let records = self.pace.take(self.options.chunk_records).await;
+                    let turn = self.turns.take().await;
+                    // It may have been told to rest while it waited for its turn.
+                    if !self.pace.is_paused() {
+                        return (records, turn);
+                    }
+                }
             };
             tokio::pin!(taking);
             let (records, turn) = loop {
@@ -257,33 +274,35 @@ impl Share {
                     () = tokio::time::sleep(Duration::from_secs(1)) => self.standing.rests(),
                 }
             };
-            rebuilding = self.chunk(rebuilding, end, records, turn).await?;
+            rebuilding = self.chunk(rebuilding, end, records, turn, chunks).await?;
             self.standing.moved(&rebuilding);
             // Others see how far the generation is by its checkpoint; here nobody needs to read that again.
             self.projector.observe(self.partition).await?;
         }
     }
 
-    /// Makes a chunk. One that is made on a thread of its own goes on there when this is dropped, which does no harm:
-    /// what it writes is what whoever fills the partition next writes again.
+    /// Makes a chunk. One that is made in the background may still be at it when this was dropped; `chunks` knows when it
+    /// has ended.
     async fn chunk(
         &self,
         mut rebuilding: Rebuilding,
         end: i64,
         records: usize,
         turn: Turn,
+        chunks: &TaskTracker,
     ) -> Result<Rebuilding, ShareError> {
         let chunk = async move {
             let made = rebuilding.chunk(end, records).await;
             turn.end();
             made.map(|()| rebuilding)
         };
-        if !self.has_threads {
-            return Ok(chunk.await?);
+        match &self.background {
+            Some(background) => {
+                let chunk = chunks.track_future(chunk);
+                Ok(background.run(chunk).await.map_err(|error| ShareError::Thread(error.to_string()))??)
+            }
+            None => Ok(chunk.await?),
         }
-        let runtime = tokio::runtime::Handle::current();
-        let made = tokio::task::spawn_blocking(move || runtime.block_on(chunk)).await;
-        Ok(made.map_err(|error| ShareError::Thread(error.to_string()))??)
     }
 
     async fn follow(&self, mut rebuilding: Rebuilding) -> Result<Infallible, ShareError> {

@@ -11,3 +11,55 @@ pub fn spawn(name: &str, work: impl Future<Output = ()> + Send + 'static) -> io:
     std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(work))?;
     Ok(())
 }
+
+/// How far background threads stand back, as in nice(2): the others are asked first whenever both have something to do.
+const STAND_BACK: i32 = 10;
+
+/// Threads that stand back behind those that serve requests, for work that takes a processor for long and is awaited.
+/// Dropping it abandons what still runs.
+#[derive(Debug)]
+pub struct Background(Option<tokio::runtime::Runtime>);
+
+impl Background {
+    /// So many threads.
+    ///
+    /// # Errors
+    /// When the system has no threads to give.
+    pub fn new(name: &str, threads: usize) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name(name)
+            .on_thread_start(|| {
+                // On Linux this is about the calling thread. Where it is refused, they compete.
+                let _ = rustix::process::nice(STAND_BACK);
+            })
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Carries `work` out there. Dropping what this answers ends the work where it waits next.
+    ///
+    /// # Errors
+    /// When the work panicked.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> io::Result<T> {
+        let Some(runtime) = &self.0 else { return Ok(work.await) };
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn_on(work, runtime.handle());
+        match tasks.join_next().await {
+            Some(ended) => ended.map_err(io::Error::other),
+            None => Err(io::Error::other("the work was not begun")),
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

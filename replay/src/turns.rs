@@ -17,6 +17,7 @@ pub struct Turns {
 
 /// A turn, over when it is dropped.
 #[derive(Debug)]
+#[must_use = "it is over at once"]
 pub struct Turn(Option<OwnedSemaphorePermit>);
 
 impl Turns {

@@ -60,7 +60,8 @@ impl Write {
 }
 
 impl Value {
-    /// Its bytes as they count for [`ROW_BYTES_MAX`]: without what keeps values apart; of a list, its items as they are stored.
+    /// Its bytes as they count for [`ROW_BYTES_MAX`]: without what keeps values apart, but for the items of a list, which
+    /// count as they are stored.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Null => 0,

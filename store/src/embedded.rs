@@ -35,14 +35,14 @@ pub struct EmbeddedOptions {
     /// Rows from which on a set that is newer than all that is stored is written as tables of its own. It is sorted
     /// already, so that this spares the journal and the sorted memory; smaller ones would leave many small tables.
     pub tables_rows: usize,
-    /// Bytes of keys and rows from which on it is, however few rows there are: the sorted memory would be filled faster
-    /// than a worker that is merging tables takes it away.
+    /// Bytes of keys and rows from which on a bulk set is, however few rows it has: it would fill the sorted memory
+    /// faster than a worker that is merging tables takes it away.
     pub tables_bytes: usize,
 }
 
 impl EmbeddedOptions {
     /// The defaults for a folder: 16 MiB of cache, 16 MiB of write buffer, one worker thread, tables of their own for
-    /// sets of 32,768 rows or 8 MiB.
+    /// sets of 32,768 rows and bulk ones of 4 MiB.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
@@ -50,7 +50,7 @@ impl EmbeddedOptions {
             buffer_bytes: 16 * 1024 * 1024,
             worker_threads: 1,
             tables_rows: 32_768,
-            tables_bytes: 8 * 1024 * 1024,
+            tables_bytes: 4 * 1024 * 1024,
         }
     }
 }

@@ -58,6 +58,9 @@ pub struct WriteSet {
     /// A backend may then write without reading first when the set is newer than all that partition wrote before;
     /// a set that is not is still right, only slower. `None` always is.
     pub source: Option<Source>,
+    /// One of many large sets that come as fast as they are taken, of rows that nobody reads yet. A backend may write
+    /// what is newer than all that is there in the way that costs least, whatever reading it costs until it is merged.
+    pub is_bulk: bool,
     /// Insert-only rows (history, payloads) and new index rows.
     pub inserts: Vec<Write>,
     /// Entity rows. Writes of one partition key stand together and are written as one atomic batch.

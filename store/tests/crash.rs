@@ -21,7 +21,12 @@ const CHECKPOINT: i64 = -1;
 
 fn options(directory: &Path) -> EmbeddedOptions {
     // A small buffer, so that rows are written out and compacted all the time; some sets become tables of their own.
-    EmbeddedOptions { buffer_bytes: 1024 * 1024, tables_rows: 20, ..EmbeddedOptions::new(directory) }
+    EmbeddedOptions {
+        buffer_bytes: 1024 * 1024,
+        tables_rows: 20,
+        tables_bytes: 10_000,
+        ..EmbeddedOptions::new(directory)
+    }
 }
 
 /// The write set of a number: an entity as a whole, index rows moved, a payload, and the count last.
@@ -39,6 +44,7 @@ fn numbered(number: i64) -> WriteSet {
     WriteSet {
         // Every seventh set is written as by a writer that names no source.
         source: (number % 7 != 0).then_some(Source(2)),
+        is_bulk: number % 3 == 0,
         inserts: vec![
             entry("open", 1, number, "run", timestamp_us, true),
             Write {

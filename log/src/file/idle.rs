@@ -24,19 +24,30 @@ impl Idle {
         idle.remove(place)
     }
 
-    /// Keeps a cursor for who reads on, unless what it stands at has been trimmed.
+    /// Keeps a cursor for who reads on, unless its segment was trimmed.
     pub fn keep(&self, cursor: Cursor) {
+        if cursor.is_trimmed() {
+            return;
+        }
         let mut idle = self.0.lock();
-        if idle.len() >= IDLE_MAX {
-            idle.pop_front();
-        }
-        if !cursor.is_trimmed() {
-            idle.push_back(cursor);
-        }
+        let same = idle.iter().position(|kept| kept.stands_where(&cursor));
+        let dropped = match same {
+            Some(place) => idle.remove(place),
+            None if idle.len() >= IDLE_MAX => idle.pop_front(),
+            None => None,
+        };
+        idle.push_back(cursor);
+        drop(idle);
+        drop(dropped);
     }
 
     /// Lets go of what was trimmed, so that its segments leave the disk.
     pub fn drop_trimmed(&self) {
-        self.0.lock().retain(|cursor| !cursor.is_trimmed());
+        let mut idle = self.0.lock();
+        let all = std::mem::take(&mut *idle).into_iter();
+        let (trimmed, kept): (VecDeque<Cursor>, VecDeque<Cursor>) = all.partition(Cursor::is_trimmed);
+        *idle = kept;
+        drop(idle);
+        drop(trimmed);
     }
 }

@@ -62,9 +62,19 @@ impl Cursor {
         Arc::ptr_eq(&self.partition, partition) && self.next == offset
     }
 
-    /// Whether the partition begins after the next record.
+    /// Whether it stands where another one does.
+    pub fn stands_where(&self, other: &Self) -> bool {
+        self.stands_at(&other.partition, other.next)
+    }
+
+    /// Whether there are records up to `end` that it has not read.
+    pub const fn is_before(&self, end: i64) -> bool {
+        self.next < end
+    }
+
+    /// Whether its segment was removed from the log.
     pub fn is_trimmed(&self) -> bool {
-        self.next < self.partition.start()
+        !self.shared.has_segment(self.segment.number)
     }
 
     /// Up to `records_max` records from here on and below `end`, at least one if there is one.

@@ -87,6 +87,11 @@ impl Shared {
     }
 
     /// The next segment after the one numbered `number` that is there.
+    /// Whether the log has a segment of this number.
+    pub fn has_segment(&self, number: u64) -> bool {
+        self.segments.read().iter().any(|segment| segment.number == number)
+    }
+
     pub fn segment_after(&self, number: u64) -> Option<Arc<Segment>> {
         let segments = self.segments.read();
         let after = segments.partition_point(|segment| segment.number <= number);

@@ -194,4 +194,17 @@ async fn pages_go_on_where_the_last_ones_ended_whatever_is_appended_and_trimmed_
             }
         }
     }
+    // Pages that end where their partition does, and one in the segment that goes next.
+    assert_eq!(all(&log, &kept()).await.len(), 6);
+    let start = log.bounds(&busy()).await.unwrap().start;
+    assert_eq!(log.read(&busy(), start, 2).await.unwrap().len(), 2);
+    log.trim(&[(busy(), 600), (kept(), 6)].into()).await.unwrap();
+    assert!(log.bounds(&busy()).await.unwrap().start > start + 2);
+    let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let open =
+        open.filter_map(|entry| fs::read_link(entry.path()).ok()).map(|path| path.display().to_string());
+    let folder = folder.path().display().to_string();
+    let gone: Vec<String> =
+        open.filter(|path| path.starts_with(&folder) && path.ends_with("(deleted)")).collect();
+    assert!(gone.is_empty(), "trimmed segments are held open: {gone:?}");
 }

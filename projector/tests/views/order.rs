@@ -26,7 +26,7 @@ fn chunk(world: &World, live: &mut Live, from: usize, to: usize) -> WriteSet {
 
 /// The stages of a write set, each as a set of its own, in their order.
 fn stages(writes: WriteSet) -> [WriteSet; 4] {
-    let WriteSet { source, inserts, entities, deletions, checkpoints } = writes;
+    let WriteSet { source, inserts, entities, deletions, checkpoints, .. } = writes;
     let of = || WriteSet { source, ..WriteSet::default() };
     [
         WriteSet { inserts, ..of() },

@@ -53,6 +53,7 @@ proptest! {
             let WriteSet { source, inserts, entities, deletions, .. } = chunk.finish(&mut live, false).writes;
             let mut stages = [inserts, entities, deletions].into_iter().take(cut_after);
             let reached = WriteSet {
+                is_bulk: false,
                 source,
                 inserts: stages.next().unwrap_or_default(),
                 entities: stages.next().unwrap_or_default(),

@@ -1,16 +1,20 @@
-//! A share of a generation that cannot be filled says why, and holds up nobody who ends it.
+//! A share of a generation that cannot be filled says why, holds up nobody who ends it, and has ended when it says so.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tidewheel_log::EventLog as _;
 use tidewheel_projector::views::TABLES;
 use tidewheel_projector::{Projector, ProjectorOptions, Views};
+use tidewheel_replay::thread::Background;
 use tidewheel_replay::{
     RebuildError, RebuildOptions, Rebuilding, Share, SpeedSender, Standing, Turns, rebuild,
 };
 use tidewheel_schemas::TopicPartition;
+use tidewheel_store::suite::Intercepted;
 use tidewheel_store::{MemoryStore, SharedStore, StateStore as _};
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +41,7 @@ async fn a_share_of_a_trimmed_log_names_what_is_missing_and_ends_at_once_when_as
         atomic: true,
         pace: speed.pace(),
         turns: Turns::new(1),
-        has_threads: true,
+        background: Some(Arc::new(Background::new("fill", 1).unwrap())),
         standing: standing.clone(),
     };
     let stop = CancellationToken::new();
@@ -71,4 +75,57 @@ async fn views_of_a_log_that_lost_its_end_are_filled_no_further() {
     let views = other.views_in(store);
     let refused = Rebuilding::open(views, 0, RebuildOptions::default(), true).await.err();
     assert!(matches!(refused, Some(RebuildError::Checkpoint(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_share_that_has_ended_writes_no_more() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let store = {
+        let (begun, ended) = (Arc::clone(&begun), Arc::clone(&ended));
+        Intercepted::new(Arc::new(MemoryStore::new()), move |store, generation, writes| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            let ended = Arc::clone(&ended);
+            async move {
+                // A store that blocks, as the embedded one does: it cannot be cut short.
+                std::thread::sleep(Duration::from_millis(30));
+                let written = store.write(generation, &writes).await;
+                ended.fetch_add(1, Ordering::SeqCst);
+                written
+            }
+            .boxed()
+        })
+    };
+    store.create_tables(GENERATION, TABLES).await.unwrap();
+    let store = Arc::new(store) as SharedStore;
+    let options = ProjectorOptions { writes: false, ..ProjectorOptions::default() };
+    let projector =
+        Projector::start(Views::new(Arc::clone(&store), GENERATION), PARTITIONS, options).await.unwrap();
+    let background = Arc::new(Background::new("fill", 1).unwrap());
+    for round in 1..=4 {
+        let share = Share {
+            views: history.views_in(Arc::clone(&store)),
+            partition: 0,
+            projector: projector.clone(),
+            options: RebuildOptions { chunk_records: 1, near: 0, ..RebuildOptions::default() },
+            atomic: true,
+            pace: SpeedSender::new().pace(),
+            turns: Turns::new(1),
+            background: Some(Arc::clone(&background)),
+            standing: Standing::default(),
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(share.run(stop.clone()));
+        while begun.load(Ordering::SeqCst) < round * 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").unwrap();
+        let count = begun.load(Ordering::SeqCst);
+        assert_eq!(ended.load(Ordering::SeqCst), count, "a chunk is still being written");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(begun.load(Ordering::SeqCst), count, "another chunk was begun");
+    }
+    projector.close().await;
 }

@@ -29,7 +29,8 @@ impl EmbeddedStore {
             self.catalog.read().require(generation, write.table)?;
         }
         let blind = writes.source.is_some_and(|source| writer.marks.all_older(generation, source, lowest_us));
-        let is_large = changes.len() >= self.tables_rows || changes.bytes() >= self.tables_bytes;
+        let is_large =
+            changes.len() >= self.tables_rows || writes.is_bulk && changes.bytes() >= self.tables_bytes;
         if blind && is_large {
             let rises = writer.marks.raise(generation, writes.source, highest_us);
             let mark = rises.then(|| (keys::of_mark(generation, writes.source), highest_us));

@@ -176,11 +176,14 @@ fn read_value(rest: &mut &[u8], kind: ColumnType) -> Result<Value, &'static str>
     })
 }
 
-/// How many fields an item has up to its last one that is not null, also of those that a newer build appended; those
-/// declared must be of their types.
+/// How many fields an item has; one more than are declared if a newer build appended some to them. Those declared must
+/// be of their types, and the last one must have a value: equal items have equal bytes.
 pub(crate) fn fields_present(item: &[u8], declared: &[Column]) -> Result<usize, &'static str> {
     let (mut rest, mut present) = (item, 0);
     while let Some((tag, after)) = rest.split_first() {
+        if present == declared.len() {
+            return Ok(present + 1);
+        }
         rest = after;
         let kind = match *tag {
             NULL => None,
@@ -204,11 +207,13 @@ pub(crate) fn fields_present(item: &[u8], declared: &[Column]) -> Result<usize, 
             // No list has lists.
             _ => return Err("an item with a field of an unknown type"),
         };
-        let is_other = |column: &Column| kind.is_some_and(|kind| kind != column.kind);
-        if declared.get(present).is_some_and(is_other) {
+        if kind.is_some_and(|kind| kind != declared[present].kind) {
             return Err("an item with a field of another type than declared");
         }
         present += 1;
+        if kind.is_none() && rest.is_empty() {
+            return Err("an item that ends with a null");
+        }
     }
     Ok(present)
 }

@@ -89,6 +89,7 @@ pub async fn one_set_may_write_a_row_more_than_once(store: &dyn StateStore) {
         store.create_tables(generation, &[&INDEX]).await.expect("create");
         let writes = WriteSet {
             source,
+            is_bulk: false,
             inserts: vec![entry("a", 1, 1, "put last", 24, true), entry("a", 1, 1, "deleted last", 8, true)],
             entities: vec![entry("a", 1, 1, "put last", 16, false)],
             deletions: vec![
