@@ -12,11 +12,8 @@ pub fn spawn(name: &str, work: impl Future<Output = ()> + Send + 'static) -> io:
     Ok(())
 }
 
-/// How far background threads stand back, as in nice(2): the others are asked first whenever both have something to do.
-const STAND_BACK: i32 = 10;
-
-/// Threads that stand back behind those that serve requests, for work that takes a processor for long and is awaited.
-/// Dropping it abandons what still runs.
+/// Threads beside those that serve requests, for work that takes a processor for long and is awaited. Dropping it abandons
+/// what still runs.
 #[derive(Debug)]
 pub struct Background(Option<tokio::runtime::Runtime>);
 
@@ -29,10 +26,6 @@ impl Background {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name(name)
-            .on_thread_start(|| {
-                // On Linux this is about the calling thread. Where it is refused, they compete.
-                let _ = rustix::process::nice(STAND_BACK);
-            })
             .enable_all()
             .build()?;
         Ok(Self(Some(runtime)))

@@ -58,11 +58,27 @@ impl Stop {
     }
 }
 
+#[derive(Debug)]
 struct Phase {
     name: &'static str,
     of: Option<u64>,
     began: Instant,
     told: Instant,
+}
+
+impl Phase {
+    fn progress(&self, done: u64, place: Option<(u32, i64)>) -> Progress {
+        let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        Progress {
+            phase: self.name,
+            partition: place.map(|(partition, _)| partition),
+            offset: place.map(|(_, offset)| offset),
+            done,
+            of: self.of,
+            percent: self.of.map(|of| done.min(of).saturating_mul(100) / of.max(1)),
+            per_second: done.saturating_mul(1_000) / elapsed_ms,
+        }
+    }
 }
 
 /// Counts.
@@ -109,6 +125,13 @@ impl Meter {
         *self.phase.lock() = Phase { name, of, began: now, told: now };
     }
 
+    /// The phase takes another pass over so many records.
+    pub(super) fn again(&self, records: u64) {
+        if let Some(of) = &mut self.phase.lock().of {
+            *of = of.saturating_add(records);
+        }
+    }
+
     /// Whether to go on.
     pub(crate) fn check(&self) -> Result<(), VerifyError> {
         self.stop.check().map_err(|()| VerifyError::Stopped)
@@ -133,17 +156,23 @@ impl Meter {
                 return;
             }
             phase.told = Instant::now();
-            let elapsed_ms = u64::try_from(phase.began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-            Progress {
-                phase: phase.name,
-                partition: place.map(|(partition, _)| partition),
-                offset: place.map(|(_, offset)| offset),
-                done,
-                of: phase.of,
-                percent: phase.of.map(|of| done.min(of).saturating_mul(100) / of.max(1)),
-                per_second: done.saturating_mul(1_000) / elapsed_ms,
-            }
+            phase.progress(done, place)
         };
         on_progress(progress);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_more_counts_as_records_to_be_done() {
+        let meter = Meter::new(Stop::default(), None);
+        meter.begin("records", Some(1_000));
+        meter.again(600);
+        meter.records(0, 1_199, 1_200);
+        let progress = meter.phase.lock().progress(meter.done.load(Ordering::Relaxed), Some((0, 1_199)));
+        assert_eq!((progress.done, progress.of, progress.percent), (1_200, Some(1_600), Some(75)));
     }
 }

@@ -123,6 +123,9 @@ impl Survey {
     ) -> Result<Surveyed, VerifyError> {
         let buckets = self.sums.len();
         while self.from < buckets {
+            if self.passes > 0 {
+                meter.again(self.ground.end.unsigned_abs());
+            }
             self.to = buckets;
             (self.held, self.ended, self.held_bytes) = (HashMap::new(), HashSet::new(), 0);
             self.starts = HashMap::new();
