@@ -18,6 +18,16 @@ fn runs(node: &Node, folder: &Path) -> Counts {
         let word = |name: &str| run[name].as_str().expect("a word").to_owned();
         *counts.entry(word("workflow")).or_default().entry(word("status")).or_default() += 1;
     }
+    settled(counts)
+}
+
+/// A clone works: an order that waited for its payment when it was archived is over a day later, and was not before. Which
+/// of both it is depends on when this runs, and says nothing about the archive.
+fn settled(mut counts: Counts) -> Counts {
+    if let Some(orders) = counts.get_mut("order") {
+        let waiting = orders.remove("running").unwrap_or(0);
+        *orders.entry("completed".to_owned()).or_default() += waiting;
+    }
     counts
 }
 
@@ -28,7 +38,7 @@ fn archives_of_every_released_schema_are_rebuilt_and_hold_their_runs() {
     for version in released {
         let frozen = archives.join(&version);
         let expected = std::fs::read_to_string(frozen.join("runs.json")).expect(&version);
-        let expected: Counts = serde_json::from_str(&expected).expect("counts of runs");
+        let expected = settled(serde_json::from_str(&expected).expect("counts of runs"));
         let folder = tempfile::tempdir().expect("a temporary folder");
         let folder = folder.path();
         let from = format!("file://{}", frozen.join("archive").display());
