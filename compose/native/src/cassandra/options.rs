@@ -43,6 +43,12 @@ impl CassandraOptions {
         self
     }
 
+    /// Nodes acknowledge a write once their own log of it is on the disk. By default that is written some time after, and a
+    /// killed node has only what other replicas kept.
+    pub fn synced(self) -> Self {
+        self.setting("commitlog_sync", "batch").setting("commitlog_sync_period", "0ms")
+    }
+
     /// Clients must log in; the first role is [`SUPERUSER`](crate::SUPERUSER). Permissions are checked too.
     pub const fn authenticated(mut self) -> Self {
         self.authenticated = true;

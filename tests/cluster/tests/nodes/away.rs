@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tidewheel_cluster::audit::audit;
 use tidewheel_cluster::load::{Load, all_completed};
 use tidewheel_cluster::nodes::{Cluster, PATIENCE, Process, Servers};
-use tidewheel_native::KafkaOptions;
+use tidewheel_native::{CassandraOptions, KafkaOptions};
 
 use crate::NODE;
 
@@ -64,7 +64,9 @@ async fn waits(node: &Process) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_go_and_come_back_lose_nothing_and_need_nobody() {
     let test = "servers_that_go_and_come_back_lose_nothing_and_need_nobody";
-    let Some(servers) = Servers::own(test, KafkaOptions::default()).await else { return };
+    // The database is killed, and there is one replica.
+    let cassandra = CassandraOptions::datacenters(&["alpha", "beta"]).synced();
+    let Some(servers) = Servers::own_with(test, KafkaOptions::default(), cassandra).await else { return };
     let cluster = Cluster::new(&servers, "away");
     let alpha = servers.cassandra.nodes_of("alpha")[0];
     // Both are away at the start; one of them is not enough.

@@ -43,12 +43,8 @@ async fn until(what: &str, mut reached: impl FnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_resume_after_a_killed_node_and_nothing_acknowledged_is_lost() {
     let test = "writes_resume_after_a_killed_node_and_nothing_acknowledged_is_lost";
-    // There is one replica, so it must have the row in its log before it says so; by default Cassandra writes its log
-    // some time after, and a killed node has only what the others kept.
-    let options = CassandraOptions::datacenters(&["dc1"])
-        .authenticated()
-        .setting("commitlog_sync", "batch")
-        .setting("commitlog_sync_period", "0ms");
+    // There is one replica, so it must have the row in its log before it says so.
+    let options = CassandraOptions::datacenters(&["dc1"]).authenticated().synced();
     let Some(server) = Server::start(test, options).await else { return };
     let cassandra = server.cassandra().expect("a server of its own");
     let mut options = server.fresh_options();
