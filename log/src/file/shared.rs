@@ -86,12 +86,12 @@ impl Shared {
         found.ok_or_else(|| LogError::UnknownPartition(of.clone()))
     }
 
-    /// The next segment after the one numbered `number` that is there.
     /// Whether the log has a segment of this number.
     pub fn has_segment(&self, number: u64) -> bool {
-        self.segments.read().iter().any(|segment| segment.number == number)
+        self.segments.read().binary_search_by_key(&number, |segment| segment.number).is_ok()
     }
 
+    /// The next segment after the one numbered `number` that is there.
     pub fn segment_after(&self, number: u64) -> Option<Arc<Segment>> {
         let segments = self.segments.read();
         let after = segments.partition_point(|segment| segment.number <= number);
