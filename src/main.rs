@@ -1,5 +1,6 @@
 //! The program `tidewheel`. What each command does is in `commands`.
 
+mod allocator;
 mod args;
 mod client;
 mod commands;
@@ -11,15 +12,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// Records are allocated by one thread and freed by another, which the system's allocator pays for with a fifth of the
-/// processor's time and with memory it never gives back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 // A program that breaks its rules on purpose is for tests alone.
 const _: () = assert!(!tidewheel_schemas::mutation::ENABLED);
 
 fn main() -> ExitCode {
+    allocator::keep_free_memory();
     let arguments = match args::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -36,7 +36,7 @@ pub(crate) struct Group<'a> {
 struct Entry {
     table: u16,
     bucket: Option<BucketPlace>,
-    /// The beginning of the key, as a number: what most comparisons end with.
+    /// Where the key begins to differ from those of its table, as a number: what most comparisons end with.
     prefix: u64,
     start: usize,
     key_end: usize,
@@ -75,7 +75,7 @@ impl Changes {
             changes.entries.push(Entry {
                 table: write.table.number,
                 bucket,
-                prefix: prefix(&changes.bytes[start..key_end]),
+                prefix: 0,
                 start,
                 key_end,
                 end: changes.bytes.len(),
@@ -83,8 +83,21 @@ impl Changes {
                 deleted: write.columns.is_none(),
             });
         }
+        changes.set_prefixes();
         changes.keep_winners();
         Ok(changes)
+    }
+
+    /// Keys of an index have long beginnings in common, which say nothing about their order.
+    fn set_prefixes(&mut self) {
+        let mut beginnings = Beginnings::default();
+        for entry in &self.entries {
+            beginnings.add(entry.table, &self.bytes[entry.start..entry.key_end]);
+        }
+        for entry in &mut self.entries {
+            let common = beginnings.common(entry.table);
+            entry.prefix = prefix(&self.bytes[entry.start + common..entry.key_end]);
+        }
     }
 
     /// The changes, sorted by table and key, each key once.
@@ -103,6 +116,12 @@ impl Changes {
             _ => false,
         };
         self.entries.chunk_by(together).map(|entries| Group { bytes: &self.bytes, entries })
+    }
+
+    /// The deletions of rows that are in no bucket, sorted by table and key.
+    pub(crate) fn deletions(&self) -> impl Iterator<Item = Change<'_>> {
+        let entries = self.entries.iter().filter(|entry| entry.deleted && entry.bucket.is_none());
+        entries.map(|entry| entry.change(&self.bytes))
     }
 
     /// How many there are.
@@ -138,7 +157,30 @@ impl Changes {
     }
 }
 
-/// The first eight bytes of a key, zeros where it is shorter. Orders as keys do where it differs.
+/// What the keys of each table begin with, all of them.
+#[derive(Default)]
+struct Beginnings<'a>(Vec<(u16, &'a [u8])>);
+
+impl<'a> Beginnings<'a> {
+    fn add(&mut self, table: u16, key: &'a [u8]) {
+        match self.0.iter_mut().find(|(of, _)| *of == table) {
+            None => self.0.push((table, key)),
+            Some((_, beginning)) => {
+                if !key.starts_with(beginning) {
+                    let common = beginning.iter().zip(key).take_while(|(left, right)| left == right).count();
+                    *beginning = &beginning[..common];
+                }
+            }
+        }
+    }
+
+    /// How many bytes the keys of a table have in common.
+    fn common(&self, table: u16) -> usize {
+        self.0.iter().find(|(of, _)| *of == table).map_or(0, |(_, beginning)| beginning.len())
+    }
+}
+
+/// The first eight bytes of a key's rest, zeros where it is shorter. Orders as keys do where it differs.
 fn prefix(key: &[u8]) -> u64 {
     match key.first_chunk() {
         Some(first) => u64::from_be_bytes(*first),
@@ -206,4 +248,49 @@ const fn older_wins() -> bool {
 /// timestamp, so the greater columns).
 fn wins<'a>(change: &Change<'a>) -> (i64, bool, Option<&'a [u8]>) {
     (change.timestamp_us, change.stored.is_none(), change.stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Write;
+    use crate::suite::tables::{entry, part};
+
+    /// Writes whose keys have more or less in common with each other, some of them to the same key.
+    fn writes() -> impl Strategy<Value = Vec<Write>> {
+        let bucket = prop_oneof![Just("a long beginning of all keys"), Just("a long beginning"), Just("")];
+        let index = (bucket, 0_i64..3, 0_i64..3, "[a-c]{0,9}", 0_i64..9, any::<bool>()).prop_map(
+            |(bucket, day, offset, name, at, present)| entry(bucket, day, offset, &name, at, present),
+        );
+        let entity = (0_i64..3, 0_i64..3, 0_i64..9, any::<bool>())
+            .prop_map(|(id, slot, at, present)| part(id, slot, at, present.then_some("body")));
+        prop::collection::vec(prop_oneof![index, entity], 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn changes_are_sorted_and_each_key_is_there_once_with_the_write_that_wins(entities in writes()) {
+            let set = WriteSet { entities, ..WriteSet::default() };
+            let mut expected = std::collections::BTreeMap::new();
+            for write in set.iter() {
+                let (mut row_key, mut stored) = (Vec::new(), Vec::new());
+                key::push_row_key(&mut row_key, write.table, &write.key);
+                if let Some(columns) = &write.columns {
+                    row::push_row(&mut stored, write.timestamp_us, columns);
+                }
+                let stored = write.columns.is_some().then_some(stored);
+                let (table, change) = (write.table.number, (write.timestamp_us, stored.is_none(), stored));
+                let winner = expected.entry((table, row_key)).or_insert_with(|| change.clone());
+                *winner = change.max(winner.clone());
+            }
+            let changes = Changes::of(&set, |_| Ok(())).expect("writes that fit");
+            let found = changes.iter().map(|change| {
+                let stored = change.stored.map(<[u8]>::to_vec);
+                ((change.table, change.key.to_vec()), (change.timestamp_us, stored.is_none(), stored))
+            });
+            prop_assert_eq!(found.collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
+        }
+    }
 }

@@ -10,12 +10,6 @@ use crate::changes::{Change, Changes, Group};
 use crate::encoding::pack::BucketPlace;
 use crate::{Generation, StoreError, WriteSet};
 
-/// Key buffers for one change: the row's and its deletion's key differ in the region alone.
-struct Keys {
-    row: Vec<u8>,
-    deletion: Vec<u8>,
-}
-
 impl EmbeddedStore {
     pub(super) fn write_set(&self, generation: Generation, writes: &WriteSet) -> Result<(), StoreError> {
         let changes = {
@@ -39,7 +33,7 @@ impl EmbeddedStore {
         // To the system, as batches are written that are not made with a capacity: a killed process keeps them.
         let mut batch = WriteBatch::with_capacity(self.database.clone(), changes.len())
             .durability(Some(PersistMode::Buffer));
-        let mut keys = Keys { row: Vec::new(), deletion: Vec::new() };
+        let mut keys = Keys { generation, row: Vec::new(), deletion: Vec::new() };
         let mut packer = Packer::default();
         for group in changes.groups() {
             if let Some(place) = group.bucket() {
@@ -47,11 +41,10 @@ impl EmbeddedStore {
                 continue;
             }
             for change in group.iter() {
-                keys.set(generation, &change);
                 if blind {
-                    self.put(&mut batch, &keys, &change);
+                    self.put(&mut batch, &mut keys, &change);
                 } else {
-                    self.put_if_newer(&mut batch, &keys, &change)?;
+                    self.put_if_newer(&mut batch, &mut keys, &change)?;
                 }
             }
         }
@@ -76,7 +69,7 @@ impl EmbeddedStore {
         if let Some((key, highest_us)) = mark {
             tables.write(key, highest_us.to_be_bytes())?;
         }
-        let mut keys = Keys { row: Vec::new(), deletion: Vec::new() };
+        let mut keys = Keys { generation, row: Vec::new(), deletion: Vec::new() };
         let mut packer = Packer::default();
         for group in changes.groups() {
             let first = group.iter().next();
@@ -86,18 +79,15 @@ impl EmbeddedStore {
                 continue;
             }
             for change in group.iter() {
-                keys.set(generation, &change);
+                let key = keys.row(&change);
                 match change.stored {
-                    Some(stored) => tables.write(keys.row.as_slice(), stored)?,
-                    None => tables.write_tombstone(keys.row.as_slice())?,
+                    Some(stored) => tables.write(key, stored)?,
+                    None => tables.write_tombstone(key)?,
                 }
             }
         }
-        for group in changes.groups().filter(|group| group.bucket().is_none()) {
-            for change in group.iter().filter(|change| change.stored.is_none()) {
-                keys.set(generation, &change);
-                tables.write(keys.deletion.as_slice(), change.timestamp_us.to_be_bytes())?;
-            }
+        for change in changes.deletions() {
+            tables.write(keys.deletion(&change), change.timestamp_us.to_be_bytes())?;
         }
         tables.finish()
     }
@@ -124,12 +114,12 @@ impl EmbeddedStore {
         packer.pack(&prefix, place, winners.into_iter(), number, put)
     }
 
-    fn put(&self, batch: &mut WriteBatch, keys: &Keys, change: &Change<'_>) {
+    fn put(&self, batch: &mut WriteBatch, keys: &mut Keys, change: &Change<'_>) {
         match change.stored {
-            Some(stored) => batch.insert(&self.rows, keys.row.as_slice(), stored),
+            Some(stored) => batch.insert(&self.rows, keys.row(change), stored),
             None => {
-                batch.remove(&self.rows, keys.row.as_slice());
-                batch.insert(&self.rows, keys.deletion.as_slice(), change.timestamp_us.to_be_bytes());
+                batch.remove(&self.rows, keys.row(change));
+                batch.insert(&self.rows, keys.deletion(change), change.timestamp_us.to_be_bytes());
             }
         }
     }
@@ -137,22 +127,22 @@ impl EmbeddedStore {
     fn put_if_newer(
         &self,
         batch: &mut WriteBatch,
-        keys: &Keys,
+        keys: &mut Keys,
         change: &Change<'_>,
     ) -> Result<(), StoreError> {
         let damaged = |what: &str| self.damaged(what);
-        if let Some(stored) = self.rows.get(&keys.row).map_err(open::unavailable)?
+        if let Some(stored) = self.rows.get(keys.row(change)).map_err(open::unavailable)?
             && !change.wins_over_row(&stored).map_err(damaged)?
         {
             return Ok(());
         }
-        if let Some(deleted_us) = self.rows.get(&keys.deletion).map_err(open::unavailable)? {
+        if let Some(deleted_us) = self.rows.get(keys.deletion(change)).map_err(open::unavailable)? {
             let deleted_us = open::read_timestamp_us(&deleted_us).ok_or_else(|| damaged("a deletion"))?;
             if !change.wins_over_deletion(deleted_us) {
                 return Ok(());
             }
             if change.stored.is_some() {
-                batch.remove(&self.rows, keys.deletion.as_slice());
+                batch.remove(&self.rows, keys.deletion(change));
             }
         }
         self.put(batch, keys, change);
@@ -166,13 +156,27 @@ impl EmbeddedStore {
     }
 }
 
+/// Keys of one change after the other: the row's and its deletion's differ in the region alone.
+struct Keys {
+    generation: Generation,
+    row: Vec<u8>,
+    deletion: Vec<u8>,
+}
+
 impl Keys {
-    fn set(&mut self, generation: Generation, change: &Change<'_>) {
-        for (region, out) in [(Region::Rows, &mut self.row), (Region::Deletions, &mut self.deletion)] {
-            out.clear();
-            out.reserve(PREFIX + change.key.len());
-            out.extend_from_slice(&keys::of_table(region, generation, change.table));
-            out.extend_from_slice(change.key);
-        }
+    fn row(&mut self, change: &Change<'_>) -> &[u8] {
+        set(&mut self.row, Region::Rows, self.generation, change)
     }
+
+    fn deletion(&mut self, change: &Change<'_>) -> &[u8] {
+        set(&mut self.deletion, Region::Deletions, self.generation, change)
+    }
+}
+
+fn set<'a>(out: &'a mut Vec<u8>, region: Region, generation: Generation, change: &Change<'_>) -> &'a [u8] {
+    out.clear();
+    out.reserve(PREFIX + change.key.len());
+    out.extend_from_slice(&keys::of_table(region, generation, change.table));
+    out.extend_from_slice(change.key);
+    out
 }
