@@ -72,6 +72,12 @@ impl Pace {
         self.told.speed.lock().paused
     }
 
+    /// How long so many records may take.
+    pub fn time_for(&self, records: usize) -> Duration {
+        let rate = self.told.speed.lock().records_per_second;
+        rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(records as f64 / rate.max(1) as f64))
+    }
+
     /// How many of at most `wanted` records may be done in one go, waiting until they may. Cancel-safe before it
     /// resolves; what it then allows counts as done.
     pub async fn take(&self, wanted: usize) -> usize {

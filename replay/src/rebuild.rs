@@ -1,6 +1,8 @@
 //! Rebuilding: writes the views of a partition into a generation from the log alone, with the projector's own chunks.
 //! It goes on where the generation stands. Live traffic, and moving readers to the generation, are not its business.
 
+use std::time::Duration;
+
 use tidewheel_engine::{Control, Fold, FoldError, Transition, fold};
 use tidewheel_log::LogError;
 use tidewheel_projector::chunk::{Chunk, Live};
@@ -10,6 +12,7 @@ use tidewheel_runtime::{CheckpointMismatch, checkpoint};
 use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Record, RunId, TopicPartition};
 use tidewheel_store::StoreError;
+use tokio::time::Instant;
 
 use crate::turns::Turns;
 use crate::verify::Views;
@@ -186,6 +189,21 @@ impl Rebuilding {
     /// # Errors
     /// See [`RebuildError`]. After one this must be opened anew.
     pub async fn chunk(&mut self, end: i64, records_max: usize) -> Result<(), RebuildError> {
+        self.chunk_over(end, records_max, Duration::ZERO).await
+    }
+
+    /// As [`Self::chunk`], but not at once: folds the records little by little, over about this time, so that whoever
+    /// needs the processor meanwhile never waits for the whole chunk.
+    ///
+    /// # Errors
+    /// As [`Self::chunk`].
+    pub async fn chunk_over(
+        &mut self,
+        end: i64,
+        records_max: usize,
+        time: Duration,
+    ) -> Result<(), RebuildError> {
+        let began = Instant::now();
         let most = records_max.clamp(1, self.options.chunk_records.max(1));
         let mut chunk = Chunk::new(self.fold.control().clone());
         let mut transitions = Vec::with_capacity(FOLDED_RECORDS);
@@ -206,6 +224,9 @@ impl Rebuilding {
                 }
                 chunk.add(&transitions, self.fold.control(), &self.live);
                 transitions.clear();
+                if !time.is_zero() {
+                    tokio::time::sleep_until(began + time.mul_f64(chunk.records() as f64 / most as f64)).await;
+                }
             }
         }
         let records = chunk.records() as u64;

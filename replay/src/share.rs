@@ -24,6 +24,10 @@ use crate::verify::Views;
 
 /// Most records that are followed at once.
 const FOLLOWED_MAX: usize = 1_024;
+/// The part of its time that a chunk of a slowed filling is folded over; the rest is for writing it. At most so long, since
+/// it is not paused meanwhile.
+const SPREAD: f64 = 0.8;
+const SPREAD_MAX: Duration = Duration::from_millis(200);
 /// How long a share rests after a failure that may pass, at first and at most.
 const REST: Duration = Duration::from_millis(200);
 const REST_MAX: Duration = Duration::from_secs(10);
@@ -291,8 +295,9 @@ impl Share {
         turn: Turn,
         chunks: &TaskTracker,
     ) -> Result<Rebuilding, ShareError> {
+        let time = self.pace.time_for(records).mul_f64(SPREAD).min(SPREAD_MAX);
         let chunk = async move {
-            let made = rebuilding.chunk(end, records).await;
+            let made = rebuilding.chunk_over(end, records, time).await;
             turn.end();
             made.map(|()| rebuilding)
         };

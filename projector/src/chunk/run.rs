@@ -33,9 +33,17 @@ impl Fate {
     }
 }
 
-fn note<K: Ord>(fates: &mut BTreeMap<K, Fate>, key: K, live: bool, offset: i64) {
-    let fate = fates.entry(key).or_insert(Fate { live, offset, fresh: live });
-    (fate.live, fate.offset) = (live, offset);
+/// The keys that a run's changes touch, in their order. Mostly one to four: a tree's node would have room for eleven.
+type Fates<K> = Vec<(K, Fate)>;
+
+fn note<K: Ord>(fates: &mut Fates<K>, key: K, live: bool, offset: i64) {
+    match fates.binary_search_by(|(noted, _)| noted.cmp(&key)) {
+        Ok(place) => {
+            let fate = &mut fates[place].1;
+            (fate.live, fate.offset) = (live, offset);
+        }
+        Err(place) => fates.insert(place, (key, Fate { live, offset, fresh: live })),
+    }
 }
 
 /// One run's changes.
@@ -46,12 +54,12 @@ pub(super) struct RunChunk {
     last: Option<Arc<RunHeader>>,
     last_offset: i64,
     segment: Segment,
-    entries: BTreeMap<Entry, Fate>,
-    work: BTreeMap<i64, Fate>,
+    entries: Fates<Entry>,
+    work: Fates<i64>,
     parts: BTreeMap<PartName, (PartChange, Fate)>,
     state_offset: Option<i64>,
     /// The row of `parked`, under the one key that it can have.
-    parked: BTreeMap<(), Fate>,
+    parked: Fates<()>,
     /// Offset of the record of which a row would be refused; it and what follows are not applied.
     refused_at: Option<i64>,
 }
@@ -91,11 +99,11 @@ impl RunChunk {
             last: first.before.clone(),
             last_offset: -1,
             segment: Segment::default(),
-            entries: BTreeMap::new(),
-            work: BTreeMap::new(),
+            entries: Vec::new(),
+            work: Vec::new(),
             parts: BTreeMap::new(),
             state_offset: None,
-            parked: BTreeMap::new(),
+            parked: Vec::new(),
             refused_at: None,
         }
     }
@@ -223,7 +231,7 @@ impl RunChunk {
             live.bucket_put(Bucket::of(&header, due_us), header.started_offset);
         }
         // The fold parked or unparked it; a refused row is noted by the chunk.
-        if let (Some(fate), None) = (self.parked.get(&()), self.refused_at) {
+        if let (Some(((), fate)), None) = (self.parked.first(), self.refused_at) {
             match parked_at(&header).filter(|_| fate.live) {
                 Some(parked_at) => {
                     let cause = CAUSE_UNREADABLE.to_owned();
