@@ -12,10 +12,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// `mi_option_purge_delay` of mimalloc's `mimalloc.h`, which the bindings do not name.
 const PURGE_DELAY: mi_option_t = 15;
 /// How long memory that is free stays the process's, milliseconds. What works in chunks frees and takes tens of
-/// mebibytes several times a second, and the kernel clears every page that it gives back.
-const KEPT_MS: c_long = 10_000;
+/// mebibytes several times a second, and the kernel clears every page that it gives back; for ten seconds it would keep
+/// 30 MiB more of a rebuild and be no faster.
+const KEPT_MS: c_long = 2_000;
 
-/// Has memory that is free given back to the system after ten seconds, unless the environment says another time
+/// Has memory that is free given back to the system after two seconds, unless the environment says another time
 /// (`MIMALLOC_PURGE_DELAY`, milliseconds). Called once, at the start.
 pub fn keep_free_memory() {
     if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {

@@ -225,7 +225,8 @@ impl Rebuilding {
                 chunk.add(&transitions, self.fold.control(), &self.live);
                 transitions.clear();
                 if !time.is_zero() {
-                    tokio::time::sleep_until(began + time.mul_f64(chunk.records() as f64 / most as f64)).await;
+                    tokio::time::sleep_until(began + time.mul_f64(chunk.records() as f64 / most as f64))
+                        .await;
                 }
             }
         }

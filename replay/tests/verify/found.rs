@@ -1,14 +1,17 @@
 //! Verification finds every planted difference in every table, and nothing where there is none.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tidewheel_projector::views::{TABLES, run_history};
+use tidewheel_projector::views::{TABLES, partition_control, run_history};
 use tidewheel_replay::{Kind, RebuildOptions, Rebuilding, Turns, VerifyError, rebuild, verify};
-use tidewheel_schemas::RunId;
-use tidewheel_schemas::event::RunTerminated;
+use tidewheel_schemas::event::{RunSignaled, RunTerminated};
+use tidewheel_schemas::partition::partition_for;
+use tidewheel_schemas::{Payload, RunId};
 use tidewheel_store::{MemoryStore, Row, RowKey, SharedStore, StateStore as _, Value, Write, WriteSet};
+use tokio::time::Instant;
 
-use crate::world::{GENERATION, History, PARTITIONS, TIME_US, other, planted, rows};
+use crate::world::{GENERATION, History, PARTITIONS, TIME_US, name, other, planted, rows};
 
 #[tokio::test]
 async fn views_that_follow_from_the_log_have_no_difference() {
@@ -210,4 +213,36 @@ async fn a_rebuild_goes_on_where_the_views_stand() {
         assert_eq!((report.difference_count, report.behind), (0, 0), "{:?}", report.differences);
         assert_eq!(report.records, records, "nothing is folded twice");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_that_is_given_time_is_folded_over_it_and_written_as_one() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let run_id = RunId::keyed("default", 0, "order", "2");
+    let partition = partition_for(run_id.to_string().as_bytes(), PARTITIONS);
+    for _ in 0..600 {
+        history.ingest(run_id, RunSignaled { name: name("other"), payload: Payload::null() }).await;
+    }
+    let views = history.views_in(Arc::new(MemoryStore::new()) as SharedStore);
+    views.store.create_tables(views.generation, TABLES).await.unwrap();
+    let mut rebuilding =
+        Rebuilding::open(views.clone(), partition, RebuildOptions::default(), true).await.unwrap();
+    let end = views.log.bounds(rebuilding.place()).await.unwrap().end;
+    let began = Instant::now();
+    {
+        let time = Duration::from_secs(1);
+        let mut chunk = std::pin::pin!(rebuilding.chunk_over(end, usize::try_from(end).unwrap(), time));
+        let early = tokio::time::timeout(Duration::from_millis(900), &mut chunk).await;
+        assert!(early.is_err(), "its time is not over");
+        assert_eq!(rows(&*views.store, &partition_control::TABLE).await, []);
+        chunk.await.unwrap();
+    }
+    assert_eq!(began.elapsed().as_millis() / 10, 100);
+    assert_eq!(rebuilding.next_offset(), end);
+    for other in (0..PARTITIONS).filter(|other| *other != partition) {
+        rebuild(&views, other, &RebuildOptions::default(), &Turns::new(1)).await.unwrap();
+    }
+    let report = verify(&views, 10).await.unwrap();
+    assert_eq!((report.difference_count, report.behind), (0, 0), "{:?}", report.differences);
 }
