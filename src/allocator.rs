@@ -2,7 +2,7 @@
 
 use std::ffi::c_long;
 
-use libmimalloc_sys::{mi_option_set, mi_option_t};
+use libmimalloc_sys::{mi_option_set_default, mi_option_t};
 
 /// Records are allocated by one thread and freed by another, which the system's allocator pays for with a fifth of the
 /// processor's time and with memory it never gives back.
@@ -16,19 +16,12 @@ const PURGE_DELAY: mi_option_t = 15;
 /// 30 MiB more of a rebuild and be no faster.
 const KEPT_MS: c_long = 2_000;
 
-/// Has memory that is free given back to the system after two seconds, unless the environment says another time
-/// (`MIMALLOC_PURGE_DELAY`, milliseconds). Called once, at the start.
-pub fn keep_free_memory() {
-    if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
-        set(KEPT_MS);
-    }
-}
-
+/// Has memory that is free given back to the system after two seconds at the earliest, unless the environment says
+/// another time (`MIMALLOC_PURGE_DELAY`, milliseconds). Called once, before there are other threads.
 #[expect(unsafe_code, reason = "an option of a library in C")]
-fn set(milliseconds: c_long) {
-    // SAFETY: sets one number in a table of the library; every option's number is below the table's length, which the
-    // library checks.
-    unsafe { mi_option_set(PURGE_DELAY, milliseconds) };
+pub fn keep_free_memory() {
+    // SAFETY: sets one number in a table of the library, which checks the option's number; no other thread sets it.
+    unsafe { mi_option_set_default(PURGE_DELAY, KEPT_MS) };
 }
 
 #[cfg(test)]
@@ -40,9 +33,13 @@ mod tests {
     fn the_option_that_is_set_is_the_time_until_free_memory_is_given_back() {
         // SAFETY: reads one number in a table of the library.
         let read = || unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        if std::env::vars_os().any(|(name, _)| name.to_string_lossy().to_lowercase().starts_with("mimalloc_"))
+        {
+            return;
+        }
         // What the library has unless told otherwise: another number would mean another option.
         assert_eq!(read(), 1_000);
-        set(KEPT_MS);
+        keep_free_memory();
         assert_eq!(read(), KEPT_MS);
     }
 }

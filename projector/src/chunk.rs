@@ -4,6 +4,7 @@
 //! other boundaries may have put it. A store that writes a chunk as one batch together with its checkpoint cannot
 //! be left so; there the deletion of a key that did not exist before the chunk is dropped.
 
+mod fates;
 mod live;
 mod run;
 mod segment;

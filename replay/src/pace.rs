@@ -72,10 +72,13 @@ impl Pace {
         self.told.speed.lock().paused
     }
 
-    /// How long so many records may take.
+    /// How long so many records take at this speed; no time where there is no rate.
     pub fn time_for(&self, records: usize) -> Duration {
         let rate = self.told.speed.lock().records_per_second;
-        rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(records as f64 / rate.max(1) as f64))
+        rate.map_or(Duration::ZERO, |rate| {
+            let seconds = records as f64 / rate.max(1) as f64;
+            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+        })
     }
 
     /// How many of at most `wanted` records may be done in one go, waiting until they may. Cancel-safe before it

@@ -21,6 +21,8 @@ use crate::verify::Views;
 const READ_RECORDS: usize = 2_048;
 /// Records folded before what they changed is taken into the chunk: as much as stays near the processor.
 const FOLDED_RECORDS: usize = 128;
+/// The longest time that a chunk is folded over.
+const CHUNK_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// How much is held in memory.
 #[derive(Debug, Clone, Copy)]
@@ -192,8 +194,9 @@ impl Rebuilding {
         self.chunk_over(end, records_max, Duration::ZERO).await
     }
 
-    /// As [`Self::chunk`], but not at once: folds the records little by little, over about this time, so that whoever
-    /// needs the processor meanwhile never waits for the whole chunk.
+    /// As [`Self::chunk`], but folds the records little by little, over about this time and an hour at most, so that
+    /// whoever needs the processor meanwhile does not wait for all of them. Its rows are made and written in one go at the
+    /// end. When it is dropped before that, this must be opened anew.
     ///
     /// # Errors
     /// As [`Self::chunk`].
@@ -218,16 +221,16 @@ impl Rebuilding {
             }
             bytes += records.iter().map(|record| record.value.len()).sum::<usize>();
             for records in records.chunks(FOLDED_RECORDS) {
+                if !time.is_zero() && chunk.records() > 0 {
+                    let done = chunk.records() as f64 / most as f64;
+                    tokio::time::sleep_until(began + time.min(CHUNK_TIME_MAX).mul_f64(done)).await;
+                }
                 for record in records {
                     let transition = self.apply(record).await?;
                     transitions.push(transition);
                 }
                 chunk.add(&transitions, self.fold.control(), &self.live);
                 transitions.clear();
-                if !time.is_zero() {
-                    tokio::time::sleep_until(began + time.mul_f64(chunk.records() as f64 / most as f64))
-                        .await;
-                }
             }
         }
         let records = chunk.records() as u64;

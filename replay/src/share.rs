@@ -24,10 +24,8 @@ use crate::verify::Views;
 
 /// Most records that are followed at once.
 const FOLLOWED_MAX: usize = 1_024;
-/// The part of its time that a chunk of a slowed filling is folded over; the rest is for writing it. At most so long, since
-/// it is not paused meanwhile.
-const SPREAD: f64 = 0.8;
-const SPREAD_MAX: Duration = Duration::from_millis(200);
+/// The longest time that a chunk of a slowed filling is folded over: it does not hear of a pause meanwhile.
+const FOLDED_OVER_MAX: Duration = Duration::from_millis(200);
 /// How long a share rests after a failure that may pass, at first and at most.
 const REST: Duration = Duration::from_millis(200);
 const REST_MAX: Duration = Duration::from_secs(10);
@@ -255,6 +253,7 @@ impl Share {
     }
 
     async fn fill(&self, mut rebuilding: Rebuilding, chunks: &TaskTracker) -> Result<Rebuilding, ShareError> {
+        let mut beside = Duration::ZERO;
         loop {
             let end = self.views.log.bounds(rebuilding.place()).await?.end;
             if end - rebuilding.next_offset() <= self.options.near {
@@ -278,10 +277,14 @@ impl Share {
                     () = tokio::time::sleep(Duration::from_secs(1)) => self.standing.rests(),
                 }
             };
-            rebuilding = self.chunk(rebuilding, end, records, turn, chunks).await?;
+            // What the chunk before took beside that time this one will take, too: the rate is kept.
+            let time = self.pace.time_for(records).saturating_sub(beside).min(FOLDED_OVER_MAX);
+            let began = Instant::now();
+            rebuilding = self.chunk(rebuilding, end, records, time, turn, chunks).await?;
             self.standing.moved(&rebuilding);
             // Others see how far the generation is by its checkpoint; here nobody needs to read that again.
             self.projector.observe(self.partition).await?;
+            beside = began.elapsed().saturating_sub(time);
         }
     }
 
@@ -292,10 +295,10 @@ impl Share {
         mut rebuilding: Rebuilding,
         end: i64,
         records: usize,
+        time: Duration,
         turn: Turn,
         chunks: &TaskTracker,
     ) -> Result<Rebuilding, ShareError> {
-        let time = self.pace.time_for(records).mul_f64(SPREAD).min(SPREAD_MAX);
         let chunk = async move {
             let made = rebuilding.chunk_over(end, records, time).await;
             turn.end();

@@ -8,6 +8,7 @@ use tidewheel_schemas::Payload;
 use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_store::{Item, WriteSet};
 
+use super::fates::{Fate, Fates};
 use super::live::Live;
 use super::segment::{self, Segment};
 use crate::views::open_work::{self, Bucket};
@@ -15,36 +16,6 @@ use crate::views::parked::{self, CAUSE_UNREADABLE, ParkedRow};
 use crate::views::run_parts::{self, PartName};
 use crate::views::runs_by::{self, Entry};
 use crate::views::{delete, put, run_history, runs};
-
-/// The last fate of a key within the chunk.
-#[derive(Debug, Clone, Copy)]
-struct Fate {
-    live: bool,
-    offset: i64,
-    /// The key did not exist before the chunk.
-    fresh: bool,
-}
-
-impl Fate {
-    /// Whether its deletion must be written.
-    fn must_delete(self, atomic: bool) -> bool {
-        let is_kept = atomic || mutation::is(Mutation::IntermediateKeysKept);
-        !(self.live || is_kept && self.fresh)
-    }
-}
-
-/// The keys that a run's changes touch, in their order. Mostly one to four: a tree's node would have room for eleven.
-type Fates<K> = Vec<(K, Fate)>;
-
-fn note<K: Ord>(fates: &mut Fates<K>, key: K, live: bool, offset: i64) {
-    match fates.binary_search_by(|(noted, _)| noted.cmp(&key)) {
-        Ok(place) => {
-            let fate = &mut fates[place].1;
-            (fate.live, fate.offset) = (live, offset);
-        }
-        Err(place) => fates.insert(place, (key, Fate { live, offset, fresh: live })),
-    }
-}
 
 /// One run's changes.
 #[derive(Debug)]
@@ -99,11 +70,11 @@ impl RunChunk {
             last: first.before.clone(),
             last_offset: -1,
             segment: Segment::default(),
-            entries: Vec::new(),
-            work: Vec::new(),
+            entries: Fates::default(),
+            work: Fates::default(),
             parts: BTreeMap::new(),
             state_offset: None,
-            parked: Vec::new(),
+            parked: Fates::default(),
             refused_at: None,
         }
     }
@@ -141,14 +112,14 @@ impl RunChunk {
         }
         writes.inserts.extend(entry.and_then(|entry| self.segment.add(after.run_id, entry)));
         let before = self.last.as_deref();
-        runs_by::changes(before, after, |entry, live| note(&mut self.entries, entry, live, offset));
+        runs_by::changes(before, after, |entry, live| self.entries.note(entry, live, offset));
         let (old, new) = (before.and_then(RunHeader::work_due_us), after.work_due_us());
         if old != new {
             if let Some(due_us) = old {
-                note(&mut self.work, due_us, false, offset);
+                self.work.note(due_us, false, offset);
             }
             if let Some(due_us) = new {
-                note(&mut self.work, due_us, true, offset);
+                self.work.note(due_us, true, offset);
             }
         }
         for part in &change.parts {
@@ -166,7 +137,7 @@ impl RunChunk {
         }
         let (old, new) = (before.and_then(parked_at), parked_at(after));
         if old != new {
-            note(&mut self.parked, (), new.is_some(), offset);
+            self.parked.note((), new.is_some(), offset);
         }
         if !same_state(before.and_then(|before| before.state.as_ref()), after.state.as_ref()) {
             self.state_offset = Some(offset);
@@ -194,12 +165,12 @@ impl RunChunk {
         if let Some(parked_at) = self.refused_at {
             // Parked runs have no open work, so what this record leaves is its row's deletion.
             if let Some(due_us) = last.work_due_us() {
-                note(&mut work, due_us, false, parked_at);
+                work.note(due_us, false, parked_at);
             }
             Arc::make_mut(&mut header).parked_at = Some(parked_at);
             header_offset = parked_at;
         }
-        for (entry, fate) in &self.entries {
+        for (entry, fate) in self.entries.iter() {
             let (table, key) = (entry.table(), entry.key_of(&header, partition));
             let (clustering, timestamp_us) = (runs_by::clustering_key(&header), at(fate.offset));
             if fate.live {
@@ -213,7 +184,7 @@ impl RunChunk {
                 stage.push(delete(table, key, clustering, timestamp_us));
             }
         }
-        for (due_us, fate) in &work {
+        for (due_us, fate) in work.iter() {
             let newest = touched.entry(Bucket::of(&header, *due_us)).or_insert(fate.offset);
             *newest = fate.offset.max(*newest);
             if !fate.live {
@@ -231,7 +202,7 @@ impl RunChunk {
             live.bucket_put(Bucket::of(&header, due_us), header.started_offset);
         }
         // The fold parked or unparked it; a refused row is noted by the chunk.
-        if let (Some(((), fate)), None) = (self.parked.first(), self.refused_at) {
+        if let (Some(((), fate)), None) = (self.parked.iter().next(), self.refused_at) {
             match parked_at(&header).filter(|_| fate.live) {
                 Some(parked_at) => {
                     let cause = CAUSE_UNREADABLE.to_owned();
