@@ -1,6 +1,8 @@
 //! Several datacenters: what is asked of one is done in another, one that is away is told from one that is slow to be
 //! known, and one is added while the others go on.
 
+use std::time::{Duration, Instant};
+
 use reqwest::{Client, Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -42,7 +44,25 @@ impl Answer {
     }
 }
 
+/// Asks, and again as long as the answer is that the views of a new log have not begun yet.
 async fn ask(method: Method, address: &str, path: &str, key: Option<&str>, body: Option<&Value>) -> Answer {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = ask_once(method.clone(), address, path, key, body).await;
+        if answer.body["code"] != "not_ready" || Instant::now() > until {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn ask_once(
+    method: Method,
+    address: &str,
+    path: &str,
+    key: Option<&str>,
+    body: Option<&Value>,
+) -> Answer {
     let client = Client::builder().timeout(PATIENCE).build().expect("a client");
     let mut request = client.request(method, format!("{address}/v1/namespaces/default{path}"));
     if let Some(key) = key {
@@ -139,7 +159,7 @@ async fn what_is_asked_of_one_datacenter_is_done_in_the_other_or_said_not_to_be(
         let (here, path, signal) = (here.clone(), path.clone(), signal.clone());
         tokio::spawn(async move { post(&here, &path, "once", &signal).await })
     };
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     beta.kill().await;
     let lost = sent.await.expect("an answer");
     match lost.problem() {
