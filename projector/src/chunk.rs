@@ -17,6 +17,7 @@ use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{OutboxName, RunId};
 use tidewheel_store::{Source, WriteSet};
 
+use self::fates::Fate;
 pub use self::live::Live;
 use self::run::RunChunk;
 use crate::views::index_days::{self, Index};
@@ -174,8 +175,8 @@ impl Chunk {
                 }
                 None => {
                     live.outbox_removed(name);
-                    let is_kept = atomic || mutation::is(Mutation::IntermediateKeysKept);
-                    if !(is_kept && message.fresh) {
+                    let fate = Fate { live: false, offset: message.offset, fresh: message.fresh };
+                    if fate.must_delete(atomic) {
                         writes.deletions.push(outbox::removal(partition, name, at(message.offset)));
                     }
                 }

@@ -75,10 +75,7 @@ impl Pace {
     /// How long so many records take at this speed; no time where there is no rate.
     pub fn time_for(&self, records: usize) -> Duration {
         let rate = self.told.speed.lock().records_per_second;
-        rate.map_or(Duration::ZERO, |rate| {
-            let seconds = records as f64 / rate.max(1) as f64;
-            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-        })
+        rate.map_or(Duration::ZERO, |rate| time_at(rate, records))
     }
 
     /// How many of at most `wanted` records may be done in one go, waiting until they may. Cancel-safe before it
@@ -117,9 +114,14 @@ impl Pace {
         }
         // What was left over while nobody asked is lost but for one chunk, so that no burst follows a rest.
         let from = (*taken_until).max(now.checked_sub(CHUNK).unwrap_or(now));
-        *taken_until = from + Duration::from_secs_f64(records as f64 / rate as f64);
+        *taken_until = from + time_at(rate, records);
         Ok(())
     }
+}
+
+fn time_at(rate: u64, records: usize) -> Duration {
+    let seconds = records as f64 / rate.max(1) as f64;
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]
