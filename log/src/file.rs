@@ -24,7 +24,7 @@ mod trim;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, TryLockError};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ pub use disk::{Disk, SystemDisk};
 use futures::FutureExt;
 pub use options::{Durability, FailureHook, FileLogOptions};
 use parking_lot::{Mutex, RwLock};
+use tidewheel_folder::FolderLock;
 use tidewheel_schemas::{LogId, NewRecord, Record, Topic, TopicPartition};
 use tokio::sync::oneshot;
 
@@ -52,6 +53,8 @@ use self::writer::{Settings, Writer};
 use crate::limits::{check_batch, check_offset};
 use crate::{Appended, Appending, Bounds, EventLog, LogError, Tail};
 
+/// Who has it locked has the folder.
+const LOCK_FILE: &str = "lock";
 /// Most partitions of one topic.
 const PARTITIONS_MAX: u32 = 4_096;
 
@@ -68,7 +71,7 @@ pub struct FileLog {
 struct Running {
     writer: JoinHandle<()>,
     /// Held as long as the writer runs.
-    lock: File,
+    lock: FolderLock,
 }
 
 impl std::fmt::Debug for FileLog {
@@ -185,16 +188,11 @@ impl Drop for FileLog {
     }
 }
 
-fn lock(directory: &Path) -> Result<File, LogError> {
-    let path = directory.join("lock");
-    let what = || format!("locking {}", path.display());
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| io(what(), error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LogError::Locked { path: directory.display().to_string() }),
-        Err(TryLockError::Error(error)) => Err(io(what(), error)),
-    }
+fn lock(directory: &Path) -> Result<FolderLock, LogError> {
+    FolderLock::take(directory, LOCK_FILE).map_err(|error| match error {
+        TryLockError::WouldBlock => LogError::Locked { path: directory.display().to_string() },
+        TryLockError::Error(error) => io(format!("locking {}", directory.join(LOCK_FILE).display()), error),
+    })
 }
 
 /// Creates the first segment of a new log.

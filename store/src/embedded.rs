@@ -10,12 +10,12 @@ mod read;
 mod write;
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 use fjall::{Database, Keyspace};
 use parking_lot::{Mutex, RwLock};
+use tidewheel_folder::FolderLock;
 
 use crate::catalog::Catalog;
 use crate::{Generation, Page, Row, RowKey, Scan, StateStore, StoreError, TableSchema, WriteSet};
@@ -69,7 +69,7 @@ pub struct EmbeddedStore {
     /// Held while stored rows are compared with new ones and replaced.
     writer: Mutex<Writer>,
     /// Declared last: released only when the database is closed.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 /// What only the thread that writes sees.

@@ -1,13 +1,17 @@
 //! The folder that a cluster lives in: temporary and gone with it, or named by the user and kept.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
+use tidewheel_folder::FolderLock;
 
 use crate::NativeError;
 use crate::watchdog::Watchdog;
+
+/// Who has it locked has the folder.
+const LOCK_FILE: &str = "lock";
 
 /// Where servers keep their data and logs, and who cleans up behind them.
 pub(crate) struct Folder {
@@ -15,7 +19,7 @@ pub(crate) struct Folder {
     temporary: Option<TempDir>,
     keep_logs: AtomicBool,
     watchdog: Watchdog,
-    _lock: Option<File>,
+    _lock: Option<FolderLock>,
 }
 
 impl Folder {
@@ -93,14 +97,11 @@ impl Drop for Folder {
     }
 }
 
-fn lock(folder: &Path) -> Result<File, NativeError> {
-    let path = folder.join("lock");
-    let file = File::create(&path).map_err(NativeError::io("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(NativeError::FolderTaken(folder.to_owned())),
-        Err(TryLockError::Error(error)) => Err(NativeError::io("lock", &path)(error)),
-    }
+fn lock(folder: &Path) -> Result<FolderLock, NativeError> {
+    FolderLock::take(folder, LOCK_FILE).map_err(|error| match error {
+        TryLockError::WouldBlock => NativeError::FolderTaken(folder.to_owned()),
+        TryLockError::Error(error) => NativeError::io("lock", &folder.join(LOCK_FILE))(error),
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Opening the folder: the lock, fjall's settings, and what is read back into memory.
 
-use std::fs::{File, TryLockError};
+use std::fs::TryLockError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, PinningPolicy};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{Mutex, RwLock};
+use tidewheel_folder::FolderLock;
 
 use super::keys::{self, FORMAT, FORMAT_VERSION, PREFIX, Region};
 use super::{EmbeddedOptions, EmbeddedStore, Writer};
@@ -54,22 +55,15 @@ pub(super) fn open(options: &EmbeddedOptions) -> Result<EmbeddedStore, StoreErro
     Ok(store)
 }
 
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path) -> Result<FolderLock, StoreError> {
     let failed = |error: std::io::Error| {
         StoreError::Unavailable(format!("the folder {} cannot be used: {error}", path.display()))
     };
     std::fs::create_dir_all(path).map_err(failed)?;
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join(LOCK_FILE))
-        .map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.display().to_string() }),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
+    FolderLock::take(path, LOCK_FILE).map_err(|error| match error {
+        TryLockError::WouldBlock => StoreError::Locked { path: path.display().to_string() },
+        TryLockError::Error(error) => failed(error),
+    })
 }
 
 /// Removes what a process left that ended while fjall made the database: fjall refuses to go on from there, and
