@@ -389,7 +389,8 @@ impl Keeper {
     /// `at_once` have a chunk.
     fn share_options(&self, at_once: usize) -> RebuildOptions {
         let partitions = self.materials.partitions.max(1) as usize;
-        let chunks = at_once.min(partitions).max(1);
+        // One that is folded and one that is written.
+        let chunks = at_once.min(2 * partitions).max(1);
         RebuildOptions {
             chunk_bytes: (CHUNKS_BYTES / chunks).max(256 * 1024).min(self.rebuild.chunk_bytes),
             runs_max: (RUNS / partitions).max(100).min(self.rebuild.runs_max),

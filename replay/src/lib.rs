@@ -19,7 +19,7 @@ pub mod verify;
 pub use backfill::{Backfill, BackfillError, Done, Part};
 pub use keeper::Keeper;
 pub use pace::{Pace, Speed, SpeedSender};
-pub use rebuild::{RebuildError, RebuildOptions, Rebuilding, Rebuilt, rebuild};
+pub use rebuild::{Beside, RebuildError, RebuildOptions, Rebuilding, Rebuilt, rebuild};
 pub use selection::{Selection, SelectionError};
 pub use share::{Share, ShareError, Standing, Standings};
 pub use turns::{Turn, Turns};

@@ -11,8 +11,9 @@ use tidewheel_projector::views::TABLES;
 use tidewheel_runtime::{CheckpointMismatch, checkpoint};
 use tidewheel_schemas::mutation::{self, Mutation};
 use tidewheel_schemas::{Record, RunId, TopicPartition};
-use tidewheel_store::StoreError;
+use tidewheel_store::{StoreError, WriteSet};
 use tokio::time::Instant;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::turns::Turns;
 use crate::verify::Views;
@@ -96,6 +97,27 @@ pub enum RebuildError {
         /// Where it ended.
         expected: i64,
     },
+    /// The task that wrote a chunk's rows ended early.
+    #[error("the task that wrote a chunk of rows ended early: {0}")]
+    Task(String),
+}
+
+/// Where the rows of a chunk are written while the next one is folded, as long as there is a turn to spare for it.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// A chunk that is being written has one of them, as one that is being folded has.
+    pub turns: Turns,
+    /// Has ended when nothing is written any more, whatever became of those who began it.
+    pub writes: TaskTracker,
+}
+
+/// A chunk that is being written.
+struct Pending {
+    written: AbortOnDropHandle<Result<(), StoreError>>,
+    /// The offset at which it begins.
+    next_offset: i64,
+    /// What will have been done.
+    rebuilt: Rebuilt,
 }
 
 /// Rebuilds the views of one partition up to where its log ends when this begins, from where they stand. Partitions may
@@ -110,13 +132,16 @@ pub async fn rebuild(
     turns: &Turns,
 ) -> Result<Rebuilt, RebuildError> {
     views.store.create_tables(views.generation, TABLES).await?;
-    let mut rebuilding = Rebuilding::open(views.clone(), partition, *options, true).await?;
+    let beside = Beside { turns: turns.clone(), writes: TaskTracker::new() };
+    let rebuilding = Rebuilding::open(views.clone(), partition, *options, true).await?;
+    let mut rebuilding = rebuilding.writes_beside(beside);
     let end = views.log.bounds(rebuilding.place()).await?.end;
     while rebuilding.next_offset() < end {
         let turn = turns.take().await;
         rebuilding.chunk(end, options.chunk_records).await?;
         turn.end();
     }
+    rebuilding.settle().await?;
     Ok(rebuilding.rebuilt)
 }
 
@@ -132,6 +157,8 @@ pub struct Rebuilding {
     /// Runs that ended and are still in memory, with their last offset.
     finished: Vec<RunId>,
     rebuilt: Rebuilt,
+    beside: Option<Beside>,
+    pending: Option<Pending>,
 }
 
 impl Rebuilding {
@@ -166,8 +193,27 @@ impl Rebuilding {
         if next > start {
             checkpoint::verify(&views.log, &place, fold.control()).await??;
         }
-        let rebuilt = Rebuilt::default();
-        Ok(Self { views, place, rows, options, atomic, fold, live, finished: Vec::new(), rebuilt })
+        Ok(Self {
+            views,
+            place,
+            rows,
+            options,
+            atomic,
+            fold,
+            live,
+            finished: Vec::new(),
+            rebuilt: Rebuilt::default(),
+            beside: None,
+            pending: None,
+        })
+    }
+
+    /// Writes the rows of a chunk while the next one is folded, from now on. They are written for sure after
+    /// [`Self::settle`] alone.
+    #[must_use]
+    pub fn writes_beside(mut self, beside: Beside) -> Self {
+        self.beside = Some(beside);
+        self
     }
 
     /// The partition.
@@ -180,9 +226,26 @@ impl Rebuilding {
         self.fold.control().next_offset
     }
 
-    /// What was done since this was opened.
+    /// The offset of the first record whose rows may not be written yet. Where records are folded for a projector, what
+    /// that one has written is its business.
+    pub fn written_offset(&self) -> i64 {
+        self.pending.as_ref().map_or(self.next_offset(), |pending| pending.next_offset)
+    }
+
+    /// What was done since this was opened, as far as it is written.
     pub const fn rebuilt(&self) -> Rebuilt {
         self.rebuilt
+    }
+
+    /// Waits until the rows of all chunks are written.
+    ///
+    /// # Errors
+    /// When the store failed. After that this must be opened anew.
+    pub async fn settle(&mut self) -> Result<(), RebuildError> {
+        let Some(pending) = self.pending.take() else { return Ok(()) };
+        pending.written.await.map_err(|error| RebuildError::Task(error.to_string()))??;
+        self.rebuilt = pending.rebuilt;
+        Ok(())
     }
 
     /// Folds and writes the next chunk: at most `records_max` records, none of them at or after `end`, which the log
@@ -206,6 +269,24 @@ impl Rebuilding {
         records_max: usize,
         time: Duration,
     ) -> Result<(), RebuildError> {
+        let begin = self.next_offset();
+        let done = match self.fold_chunk(end, records_max, time).await {
+            Ok((records, writes)) => self.write(begin, records, writes).await,
+            Err(error) => Err(error),
+        };
+        if done.is_err() {
+            // Whoever begins again must not meet what this one still writes; that it fails, too, says nothing more.
+            let _ = self.settle().await;
+        }
+        done
+    }
+
+    async fn fold_chunk(
+        &mut self,
+        end: i64,
+        records_max: usize,
+        time: Duration,
+    ) -> Result<(u64, WriteSet), RebuildError> {
         let began = Instant::now();
         let most = records_max.clamp(1, self.options.chunk_records.max(1));
         let mut chunk = Chunk::new(self.fold.control().clone());
@@ -238,10 +319,30 @@ impl Rebuilding {
         chunk.writes.is_bulk = true;
         // Before they are written, for less is held then: after a failure nothing that is in memory is used any more.
         self.evict(self.next_offset() - 1);
-        self.views.store.write(self.views.generation, &chunk.writes).await?;
-        self.rebuilt.records += records;
-        self.rebuilt.rows += chunk.writes.iter().count() as u64;
-        self.rebuilt.chunks += 1;
+        Ok((records, chunk.writes))
+    }
+
+    /// Writes a chunk after the one before: chunks are written one at a time and in order.
+    async fn write(&mut self, begin: i64, records: u64, writes: WriteSet) -> Result<(), RebuildError> {
+        self.settle().await?;
+        let mut rebuilt = self.rebuilt;
+        rebuilt.records += records;
+        rebuilt.rows += writes.iter().count() as u64;
+        rebuilt.chunks += 1;
+        let (store, generation) = (self.views.store.clone(), self.views.generation);
+        let spare = self.beside.as_ref().and_then(|beside| Some((beside, beside.turns.try_take()?)));
+        let Some((beside, turn)) = spare else {
+            store.write(generation, &writes).await?;
+            self.rebuilt = rebuilt;
+            return Ok(());
+        };
+        let written = beside.writes.spawn(async move {
+            let written = store.write(generation, &writes).await;
+            turn.end();
+            written
+        });
+        let written = AbortOnDropHandle::new(written);
+        self.pending = Some(Pending { written, next_offset: begin, rebuilt });
         Ok(())
     }
 
@@ -262,9 +363,12 @@ impl Rebuilding {
     async fn apply(&mut self, record: &Record) -> Result<Transition, RebuildError> {
         if let Some(run_id) = self.fold.wanted(record)
             && !mutation::is(Mutation::RebuildForgetsEvicted)
-            && let Some(run) = self.rows.load_run(run_id).await?
         {
-            self.fold.insert(run);
+            // It may have left memory for rows that are still on their way.
+            self.settle().await?;
+            if let Some(run) = self.rows.load_run(run_id).await? {
+                self.fold.insert(run);
+            }
         }
         let transition = self.fold.apply(record)?;
         if let Some(change) = &transition.run

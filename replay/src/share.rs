@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::pace::Pace;
-use crate::rebuild::{RebuildError, RebuildOptions, Rebuilding};
+use crate::rebuild::{Beside, RebuildError, RebuildOptions, Rebuilding};
 use crate::thread::Background;
 use crate::turns::{Turn, Turns};
 use crate::verify::Views;
@@ -101,7 +101,7 @@ impl Standing {
     }
 
     fn moved(&self, rebuilding: &Rebuilding) {
-        self.0.next_offset.store(rebuilding.next_offset(), Ordering::Relaxed);
+        self.0.next_offset.store(rebuilding.written_offset(), Ordering::Relaxed);
         self.0.records.store(rebuilding.rebuilt().records, Ordering::Relaxed);
         self.0.rows.store(rebuilding.rebuilt().rows, Ordering::Relaxed);
         *self.0.run_id.lock() = None;
@@ -165,7 +165,8 @@ impl ShareError {
                 RebuildError::Fold(_)
                 | RebuildError::Checkpoint(_)
                 | RebuildError::Trimmed { .. }
-                | RebuildError::Ended { .. },
+                | RebuildError::Ended { .. }
+                | RebuildError::Task(_),
             )
             | Self::Projector(_)
             | Self::Thread(_) => false,
@@ -221,6 +222,10 @@ impl Share {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
+            // What a chunk had begun to write when its thread ended: one writer at a time.
+            chunks.close();
+            chunks.wait().await;
+            chunks.reopen();
             *self.standing.0.failure.lock() = Some(error.to_string());
             if self.standing.next_offset() > before {
                 rest = REST;
@@ -245,8 +250,12 @@ impl Share {
     }
 
     async fn work(&self, chunks: &TaskTracker) -> Result<Infallible, ShareError> {
-        let rebuilding =
+        let mut rebuilding =
             Rebuilding::open(self.views.clone(), self.partition, self.options, self.atomic).await?;
+        if self.background.is_some() {
+            let beside = Beside { turns: self.turns.clone(), writes: chunks.clone() };
+            rebuilding = rebuilding.writes_beside(beside);
+        }
         self.standing.moved(&rebuilding);
         let rebuilding = self.fill(rebuilding, chunks).await?;
         self.follow(rebuilding).await
@@ -257,6 +266,7 @@ impl Share {
         loop {
             let end = self.views.log.bounds(rebuilding.place()).await?.end;
             if end - rebuilding.next_offset() <= self.options.near {
+                self.settle(&mut rebuilding).await?;
                 return Ok(rebuilding);
             }
             let taking = async {
@@ -274,7 +284,7 @@ impl Share {
                 tokio::select! {
                     biased;
                     taken = &mut taking => break taken,
-                    () = tokio::time::sleep(Duration::from_secs(1)) => self.standing.rests(),
+                    () = tokio::time::sleep(Duration::from_secs(1)) => self.settle(&mut rebuilding).await?,
                 }
             };
             // What the chunk before took beside that time this one will take, too: the rate is kept.
@@ -286,6 +296,17 @@ impl Share {
             self.projector.observe(self.partition).await?;
             beside = began.elapsed().saturating_sub(time);
         }
+    }
+
+    /// Nothing more is folded for now: what was is written, and it stands where it says.
+    async fn settle(&self, rebuilding: &mut Rebuilding) -> Result<(), ShareError> {
+        if rebuilding.written_offset() < rebuilding.next_offset() {
+            rebuilding.settle().await?;
+            self.standing.moved(rebuilding);
+            self.projector.observe(self.partition).await?;
+        }
+        self.standing.rests();
+        Ok(())
     }
 
     /// Makes a chunk. One that is made in the background may still be at it when this was dropped; `chunks` knows when it

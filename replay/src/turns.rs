@@ -43,6 +43,11 @@ impl Turns {
         // Nobody closes the semaphore; without it everybody had a turn.
         Turn(Arc::clone(&self.free).acquire_owned().await.ok())
     }
+
+    /// A turn, if one is free that nobody waits for.
+    pub fn try_take(&self) -> Option<Turn> {
+        Arc::clone(&self.free).try_acquire_owned().ok().map(|turn| Turn(Some(turn)))
+    }
 }
 
 impl Turn {

@@ -11,11 +11,11 @@ use tidewheel_projector::views::TABLES;
 use tidewheel_projector::{Projector, ProjectorOptions, Views};
 use tidewheel_replay::thread::Background;
 use tidewheel_replay::{
-    RebuildError, RebuildOptions, Rebuilding, Share, SpeedSender, Standing, Turns, rebuild,
+    RebuildError, RebuildOptions, Rebuilding, Share, SpeedSender, Standing, Turns, rebuild, verify,
 };
 use tidewheel_schemas::TopicPartition;
 use tidewheel_store::suite::Intercepted;
-use tidewheel_store::{MemoryStore, SharedStore, StateStore as _};
+use tidewheel_store::{MemoryStore, SharedStore, StateStore as _, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{GENERATION, History, PARTITIONS, topic};
@@ -102,7 +102,7 @@ async fn a_share_that_has_ended_writes_no_more() {
     let options = ProjectorOptions { writes: false, ..ProjectorOptions::default() };
     let projector =
         Projector::start(Views::new(Arc::clone(&store), GENERATION), PARTITIONS, options).await.unwrap();
-    let background = Arc::new(Background::new("fill", 1).unwrap());
+    let background = Arc::new(Background::new("fill", 2).unwrap());
     for round in 1..=4 {
         let share = Share {
             views: history.views_in(Arc::clone(&store)),
@@ -111,7 +111,8 @@ async fn a_share_that_has_ended_writes_no_more() {
             options: RebuildOptions { chunk_records: 1, near: 0, ..RebuildOptions::default() },
             atomic: true,
             pace: SpeedSender::new().pace(),
-            turns: Turns::new(1),
+            // One that is folded and one that is written, in every other round.
+            turns: Turns::new(1 + round % 2),
             background: Some(Arc::clone(&background)),
             standing: Standing::default(),
         };
@@ -128,4 +129,65 @@ async fn a_share_that_has_ended_writes_no_more() {
         assert_eq!(begun.load(Ordering::SeqCst), count, "another chunk was begun");
     }
     projector.close().await;
+}
+
+#[tokio::test]
+async fn chunks_are_written_one_at_a_time_whatever_the_store_refuses_and_the_views_are_right() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let (writing, most, tries) =
+        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let store = {
+        let (writing, most, tries) = (Arc::clone(&writing), Arc::clone(&most), Arc::clone(&tries));
+        Intercepted::new(Arc::new(MemoryStore::new()), move |store, generation, writes| {
+            let (writing, most) = (Arc::clone(&writing), Arc::clone(&most));
+            let fails = tries.fetch_add(1, Ordering::SeqCst) % 4 == 1;
+            async move {
+                most.fetch_max(writing.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                let written = if fails {
+                    Err(StoreError::Unavailable("it is away".to_owned()))
+                } else {
+                    store.write(generation, &writes).await
+                };
+                writing.fetch_sub(1, Ordering::SeqCst);
+                written
+            }
+            .boxed()
+        })
+    };
+    store.create_tables(GENERATION, TABLES).await.unwrap();
+    let store = Arc::new(store) as SharedStore;
+    let options = ProjectorOptions { writes: false, ..ProjectorOptions::default() };
+    let projector =
+        Projector::start(Views::new(Arc::clone(&store), GENERATION), PARTITIONS, options).await.unwrap();
+    let (background, turns) = (Arc::new(Background::new("fill", 2).unwrap()), Turns::new(2));
+    for partition in 0..PARTITIONS {
+        let standing = Standing::default();
+        let share = Share {
+            views: history.views_in(Arc::clone(&store)),
+            partition,
+            projector: projector.clone(),
+            // Runs leave memory at once, and are read back from rows that may still be on their way.
+            options: RebuildOptions { chunk_records: 3, runs_max: 0, near: 0, ..RebuildOptions::default() },
+            atomic: true,
+            pace: SpeedSender::new().pace(),
+            turns: turns.clone(),
+            background: Some(Arc::clone(&background)),
+            standing: standing.clone(),
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(share.run(stop.clone()));
+        while !standing.follows() {
+            assert!(!task.is_finished());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").unwrap();
+    }
+    projector.close().await;
+    assert!(tries.load(Ordering::SeqCst) > 4, "the store refused nothing");
+    assert_eq!(most.load(Ordering::SeqCst), 1, "chunks were written at once");
+    let report = verify(&history.views_in(store), 10).await.unwrap();
+    assert_eq!((report.difference_count, report.behind), (0, 0), "{:?}", report.differences);
 }
