@@ -116,9 +116,7 @@ fn open_database(options: &EmbeddedOptions) -> Result<(Database, Keyspace), Stor
             KeyspaceCreateOptions::default()
                 .max_memtable_size(options.buffer_bytes.max(1024 * 1024))
                 .compaction_strategy(Arc::new(
-                    Leveled::default()
-                        .with_table_target_size(TABLE_BYTES)
-                        .with_l0_threshold(YOUNGEST_TABLES),
+                    Leveled::default().with_table_target_size(TABLE_BYTES).with_l0_threshold(YOUNGEST_TABLES),
                 ))
                 .data_block_size_policy(BlockSizePolicy::all(4 * 1024))
                 .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
