@@ -141,9 +141,9 @@ struct Kept {
     shares: BTreeMap<(u32, u32), Working>,
     /// The speed of each generation's replay.
     speeds: BTreeMap<u32, (SpeedSender, Pace)>,
-    /// How many shares make a chunk at the same time.
+    /// How many chunks are folded or written at the same time.
     turns: Turns,
-    /// Where they make it, once there is a share.
+    /// Where that is done, once there is a share.
     background: Option<Arc<Background>>,
     /// Dropped generations, and when their tables go.
     dropped: BTreeMap<u32, Instant>,
@@ -385,8 +385,8 @@ impl Keeper {
         }
     }
 
-    /// What a share may hold, so that all of them together hold as much however many partitions there are, of which
-    /// `at_once` have a chunk.
+    /// What a share may hold, so that all of them together hold as much however many partitions there are: at most
+    /// `at_once` chunks.
     fn share_options(&self, at_once: usize) -> RebuildOptions {
         let partitions = self.materials.partitions.max(1) as usize;
         // One that is folded and one that is written.

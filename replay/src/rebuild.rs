@@ -97,8 +97,8 @@ pub enum RebuildError {
         /// Where it ended.
         expected: i64,
     },
-    /// The task that wrote a chunk's rows ended early.
-    #[error("the task that wrote a chunk of rows ended early: {0}")]
+    /// A task that folded or wrote a chunk ended early.
+    #[error("a task of the rebuild ended early: {0}")]
     Task(String),
 }
 
@@ -118,10 +118,13 @@ struct Pending {
     next_offset: i64,
     /// What will have been done.
     rebuilt: Rebuilt,
+    /// The runs that left memory at its end, sorted: of no others that are not in memory it has rows.
+    left: Vec<RunId>,
 }
 
 /// Rebuilds the views of one partition up to where its log ends when this begins, from where they stand. Partitions may
-/// be rebuilt at once, each in a task of its own; those that share `turns` hold as many chunks as these allow.
+/// be rebuilt at once, each in a task of its own; those that share `turns` hold as many chunks as these allow. When this
+/// is dropped, a chunk may still be being written for a moment.
 ///
 /// # Errors
 /// See [`RebuildError`].
@@ -136,10 +139,17 @@ pub async fn rebuild(
     let rebuilding = Rebuilding::open(views.clone(), partition, *options, true).await?;
     let mut rebuilding = rebuilding.writes_beside(beside);
     let end = views.log.bounds(rebuilding.place()).await?.end;
+    let records = options.chunk_records;
     while rebuilding.next_offset() < end {
         let turn = turns.take().await;
-        rebuilding.chunk(end, options.chunk_records).await?;
-        turn.end();
+        // A task that ends leaves its thread, so that what it began to write is taken up while the next one folds.
+        let chunk = tokio::spawn(async move {
+            let made = rebuilding.chunk(end, records).await;
+            turn.end();
+            made.map(|()| rebuilding)
+        });
+        let made = AbortOnDropHandle::new(chunk).await;
+        rebuilding = made.map_err(|error| RebuildError::Task(error.to_string()))??;
     }
     rebuilding.settle().await?;
     Ok(rebuilding.rebuilt)
@@ -156,6 +166,8 @@ pub struct Rebuilding {
     live: Live,
     /// Runs that ended and are still in memory, with their last offset.
     finished: Vec<RunId>,
+    /// Runs that left memory when this was told to let go of some.
+    left: Vec<RunId>,
     rebuilt: Rebuilt,
     beside: Option<Beside>,
     pending: Option<Pending>,
@@ -202,6 +214,7 @@ impl Rebuilding {
             fold,
             live,
             finished: Vec::new(),
+            left: Vec::new(),
             rebuilt: Rebuilt::default(),
             beside: None,
             pending: None,
@@ -237,14 +250,17 @@ impl Rebuilding {
         self.rebuilt
     }
 
-    /// Waits until the rows of all chunks are written.
+    /// Waits until the rows of all chunks are written. Cancel-safe.
     ///
     /// # Errors
     /// When the store failed. After that this must be opened anew.
     pub async fn settle(&mut self) -> Result<(), RebuildError> {
-        let Some(pending) = self.pending.take() else { return Ok(()) };
-        pending.written.await.map_err(|error| RebuildError::Task(error.to_string()))??;
-        self.rebuilt = pending.rebuilt;
+        let Some(pending) = &mut self.pending else { return Ok(()) };
+        let written = (&mut pending.written).await;
+        let rebuilt = pending.rebuilt;
+        self.pending = None;
+        written.map_err(|error| RebuildError::Task(error.to_string()))??;
+        self.rebuilt = rebuilt;
         Ok(())
     }
 
@@ -338,11 +354,14 @@ impl Rebuilding {
         };
         let written = beside.writes.spawn(async move {
             let written = store.write(generation, &writes).await;
+            drop(writes);
             turn.end();
             written
         });
+        let mut left = std::mem::take(&mut self.left);
+        left.sort_unstable();
         let written = AbortOnDropHandle::new(written);
-        self.pending = Some(Pending { written, next_offset: begin, rebuilt });
+        self.pending = Some(Pending { written, next_offset: begin, rebuilt, left });
         Ok(())
     }
 
@@ -365,7 +384,9 @@ impl Rebuilding {
             && !mutation::is(Mutation::RebuildForgetsEvicted)
         {
             // It may have left memory for rows that are still on their way.
-            self.settle().await?;
+            if self.pending.as_ref().is_some_and(|pending| pending.left.binary_search(&run_id).is_ok()) {
+                self.settle().await?;
+            }
             if let Some(run) = self.rows.load_run(run_id).await? {
                 self.fold.insert(run);
             }
@@ -382,8 +403,15 @@ impl Rebuilding {
     /// Lets go of runs that the views hold, whose last offset is `applied`: those that ended, and of the others as many
     /// as are too many.
     pub fn evict(&mut self, applied: i64) {
-        let fold = &mut self.fold;
-        self.finished.retain(|run_id| !fold.evict(*run_id, applied) && fold.run(*run_id).is_some());
+        let (fold, left) = (&mut self.fold, &mut self.left);
+        left.clear();
+        self.finished.retain(|run_id| {
+            let leaves = fold.evict(*run_id, applied);
+            if leaves {
+                left.push(*run_id);
+            }
+            !leaves && fold.run(*run_id).is_some()
+        });
         if self.fold.runs().len() > self.options.runs_max {
             // Half of them, so that this is not done after every chunk.
             let mut runs: Vec<_> =
@@ -391,7 +419,9 @@ impl Rebuilding {
             runs.sort_unstable();
             let surplus = runs.len() - self.options.runs_max / 2;
             for (_, run_id) in runs.into_iter().take(surplus) {
-                self.fold.evict(run_id, applied);
+                if self.fold.evict(run_id, applied) {
+                    self.left.push(run_id);
+                }
             }
         }
     }

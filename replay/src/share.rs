@@ -65,12 +65,12 @@ impl Default for Inner {
 }
 
 impl Standing {
-    /// The offset of the record that comes next.
+    /// The offset of the first record whose rows are not written yet, and of the one that comes next where it follows.
     pub fn next_offset(&self) -> i64 {
         self.0.next_offset.load(Ordering::Relaxed)
     }
 
-    /// Records folded since the process took the share.
+    /// Records folded since the process took the share, those of a chunk once it is written.
     pub fn records(&self) -> u64 {
         self.0.records.load(Ordering::Relaxed)
     }
@@ -188,7 +188,7 @@ pub struct Share {
     pub atomic: bool,
     /// How fast it may be filled. Following is as fast as the log.
     pub pace: Pace,
-    /// How many partitions this process fills at once.
+    /// How many chunks this process has in memory at once.
     pub turns: Turns,
     /// Where chunks are made, apart from what serves requests; in place unless there is one.
     pub background: Option<Arc<Background>>,
@@ -222,11 +222,11 @@ impl Share {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
+            *self.standing.0.failure.lock() = Some(error.to_string());
             // What a chunk had begun to write when its thread ended: one writer at a time.
             chunks.close();
             chunks.wait().await;
             chunks.reopen();
-            *self.standing.0.failure.lock() = Some(error.to_string());
             if self.standing.next_offset() > before {
                 rest = REST;
             }
@@ -280,11 +280,16 @@ impl Share {
                 }
             };
             tokio::pin!(taking);
+            let mut rests = false;
             let (records, turn) = loop {
                 tokio::select! {
                     biased;
                     taken = &mut taking => break taken,
-                    () = tokio::time::sleep(Duration::from_secs(1)) => self.settle(&mut rebuilding).await?,
+                    settled = self.settle(&mut rebuilding), if rests => {
+                        settled?;
+                        rests = false;
+                    }
+                    () = tokio::time::sleep(Duration::from_secs(1)), if !rests => rests = true,
                 }
             };
             // What the chunk before took beside that time this one will take, too: the rate is kept.

@@ -1,11 +1,11 @@
-//! Turns: how many partitions are filled at the same time, whatever their number. Each holds a chunk in memory, and on a
-//! store that keeps the processor busy more of them than there are processors only take memory from each other.
+//! Turns: how many chunks are folded or written at the same time, whatever the number of partitions. Each is held in
+//! memory, and on a store that keeps the processor busy more of them than there are processors only take it from each other.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Partitions filled at once on a store where each waits for answers most of the time.
+/// Chunks at once on a store where each waits for answers most of the time.
 const BEYOND_A_NETWORK: usize = 16;
 
 /// The turns of a process. Cloning shares them.
@@ -33,7 +33,7 @@ impl Turns {
         Self::new(if atomic { processors } else { processors.max(BEYOND_A_NETWORK) })
     }
 
-    /// How many are filled at once.
+    /// How many there are.
     pub const fn at_once(&self) -> usize {
         self.at_once
     }

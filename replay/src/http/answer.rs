@@ -110,9 +110,9 @@ pub struct ReplayAnswer {
 pub struct ShareAnswer {
     /// Its number.
     pub partition: u32,
-    /// The offset of the record that comes next.
+    /// The offset of the first record that is not done.
     pub next_offset: i64,
-    /// Records done since the process took it: read, or that part of a backfill's which was gone through.
+    /// Records done since the process took it: those whose rows are written, or that part of a backfill's which was gone through.
     pub done: u64,
     /// Rows written since the process took it.
     pub rows: u64,

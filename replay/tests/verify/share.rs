@@ -11,12 +11,15 @@ use tidewheel_projector::views::TABLES;
 use tidewheel_projector::{Projector, ProjectorOptions, Views};
 use tidewheel_replay::thread::Background;
 use tidewheel_replay::{
-    RebuildError, RebuildOptions, Rebuilding, Share, SpeedSender, Standing, Turns, rebuild, verify,
+    Beside, RebuildError, RebuildOptions, Rebuilding, Share, Speed, SpeedSender, Standing, Turns, rebuild,
+    verify,
 };
 use tidewheel_schemas::TopicPartition;
 use tidewheel_store::suite::Intercepted;
 use tidewheel_store::{MemoryStore, SharedStore, StateStore as _, StoreError};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::world::{GENERATION, History, PARTITIONS, topic};
 
@@ -190,4 +193,121 @@ async fn chunks_are_written_one_at_a_time_whatever_the_store_refuses_and_the_vie
     assert_eq!(most.load(Ordering::SeqCst), 1, "chunks were written at once");
     let report = verify(&history.views_in(store), 10).await.unwrap();
     assert_eq!((report.difference_count, report.behind), (0, 0), "{:?}", report.differences);
+}
+
+/// A store whose writes wait for a permit each, and are counted when they are done.
+async fn gated(gate: &Arc<Semaphore>, written: &Arc<AtomicUsize>) -> SharedStore {
+    let (gate, written) = (Arc::clone(gate), Arc::clone(written));
+    let store = Intercepted::new(Arc::new(MemoryStore::new()), move |store, generation, writes| {
+        let (gate, written) = (Arc::clone(&gate), Arc::clone(&written));
+        async move {
+            gate.acquire().await.expect("nobody closes it").forget();
+            store.write(generation, &writes).await?;
+            written.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+        .boxed()
+    });
+    store.create_tables(GENERATION, TABLES).await.unwrap();
+    Arc::new(store)
+}
+
+#[tokio::test]
+async fn a_chunk_is_folded_while_the_one_before_is_written_and_nothing_is_said_to_be_done_before_it_is() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let (gate, written) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let views = history.views_in(gated(&gate, &written).await);
+    let turns = Turns::new(2);
+    let beside = Beside { turns: turns.clone(), writes: TaskTracker::new() };
+    let rebuilding = Rebuilding::open(views, 0, RebuildOptions::default(), true).await.unwrap();
+    let mut rebuilding = rebuilding.writes_beside(beside);
+    let turn = turns.take().await;
+    // The store has written nothing when the first chunk is done with.
+    rebuilding.chunk(1_000, 3).await.unwrap();
+    assert_eq!((rebuilding.written_offset(), rebuilding.next_offset()), (0, 3));
+    assert_eq!((rebuilding.rebuilt().records, written.load(Ordering::SeqCst)), (0, 0));
+    assert!(turns.try_take().is_none(), "what is being written has a turn");
+    // Waiting for it may be given up, and is not done with then.
+    assert!(rebuilding.settle().now_or_never().is_none());
+    assert_eq!(rebuilding.written_offset(), 0);
+    gate.add_permits(1);
+    rebuilding.settle().await.unwrap();
+    assert_eq!((rebuilding.written_offset(), rebuilding.rebuilt().records), (3, 3));
+    assert_eq!(written.load(Ordering::SeqCst), 1);
+    // Without a turn to spare it is written before the next one.
+    let spare = turns.take().await;
+    gate.add_permits(1);
+    rebuilding.chunk(1_000, 3).await.unwrap();
+    assert_eq!((rebuilding.written_offset(), written.load(Ordering::SeqCst)), (6, 2));
+    spare.end();
+    turn.end();
+}
+
+#[tokio::test]
+async fn a_chunk_that_cannot_be_folded_fails_once_the_one_before_is_written() {
+    let mut history = History::new().await;
+    history.go_past_this_build(0).await;
+    history.runs().await;
+    let (gate, written) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let views = history.views_in(gated(&gate, &written).await);
+    let beside = Beside { turns: Turns::new(2), writes: TaskTracker::new() };
+    let rebuilding = Rebuilding::open(views.clone(), 0, RebuildOptions::default(), true).await.unwrap();
+    let mut rebuilding = rebuilding.writes_beside(beside);
+    rebuilding.chunk(10, 2).await.unwrap();
+    {
+        let mut chunk = std::pin::pin!(rebuilding.chunk(10, 8));
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut chunk).await;
+        assert!(early.is_err(), "another one may begin while this one still writes: {early:?}");
+        gate.add_permits(1);
+        let failed = chunk.await;
+        assert!(matches!(failed, Err(RebuildError::Fold(_))), "{failed:?}");
+    }
+    assert_eq!(written.load(Ordering::SeqCst), 1);
+    let again = Rebuilding::open(views, 0, RebuildOptions::default(), true).await.unwrap();
+    assert_eq!(again.next_offset(), 2);
+}
+
+#[tokio::test]
+async fn a_share_stands_where_its_rows_are_written_also_while_it_is_paused() {
+    let mut history = History::new().await;
+    history.runs().await;
+    let (gate, written) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let store = gated(&gate, &written).await;
+    let options = ProjectorOptions { writes: false, ..ProjectorOptions::default() };
+    let projector =
+        Projector::start(Views::new(Arc::clone(&store), GENERATION), PARTITIONS, options).await.unwrap();
+    let (speed, standing, turns) = (SpeedSender::new(), Standing::default(), Turns::new(2));
+    let share = Share {
+        views: history.views_in(store),
+        partition: 0,
+        projector: projector.clone(),
+        options: RebuildOptions { chunk_records: 3, near: 0, ..RebuildOptions::default() },
+        atomic: true,
+        pace: speed.pace(),
+        turns: turns.clone(),
+        background: Some(Arc::new(Background::new("fill", 2).unwrap())),
+        standing: standing.clone(),
+    };
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(share.run(stop.clone()));
+    // Time for the first chunk to be folded, and for the next one, which is more than is needed.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!((standing.next_offset(), written.load(Ordering::SeqCst)), (0, 0));
+    speed.set(Speed { paused: true, records_per_second: None });
+    gate.add_permits(100);
+    // What was begun before the pause is written; all turns are free then.
+    while turns.try_take().zip(turns.try_take()).is_none() || written.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let chunks = i64::try_from(written.load(Ordering::SeqCst)).unwrap();
+    let arrives = async {
+        while standing.next_offset() != chunks * 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), arrives).await.expect("it stands where it has written");
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").unwrap();
+    projector.close().await;
 }

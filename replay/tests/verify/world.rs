@@ -8,7 +8,9 @@ use tidewheel_log::{EventLog as _, MemoryLog};
 use tidewheel_projector::chunk::{Chunk, Live};
 use tidewheel_projector::views::TABLES;
 use tidewheel_replay::Views;
-use tidewheel_schemas::event::{LogCreated, PartitionClaimed, RunSignaled, RunStarted, SignalAwaited};
+use tidewheel_schemas::event::{
+    FoldRaised, LogCreated, PartitionClaimed, RunSignaled, RunStarted, SignalAwaited,
+};
 use tidewheel_schemas::event::{OutboxTrimmed, RunCompleted, RunStateChanged, RunTerminated, SignalSent};
 use tidewheel_schemas::partition::partition_for;
 use tidewheel_schemas::{
@@ -86,6 +88,13 @@ impl History {
         let partition = partition_for(run_id.to_string().as_bytes(), PARTITIONS);
         let author = Author::Ingest { principal: "anonymous".into() };
         self.append(partition, Entity::Run(run_id), author, event.into()).await;
+    }
+
+    /// From here on the partition folds by a version that no build knows.
+    pub async fn go_past_this_build(&mut self, partition: u32) {
+        let author = Author::Ingest { principal: "anonymous".into() };
+        self.append(partition, Entity::Partition(partition), author, FoldRaised { fold: i32::MAX }.into())
+            .await;
     }
 
     pub async fn engine(&mut self, run_id: RunId, seen: u64, event: impl Into<Event>) {

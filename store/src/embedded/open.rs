@@ -28,7 +28,8 @@ const JOURNALS_BYTES: u64 = 128 * 1024 * 1024;
 /// table of each level: with fjall's 64 MiB the store held 50 MiB more, at the same processor time.
 const TABLE_BYTES: u64 = 16 * 1024 * 1024;
 /// Tables of the youngest level that are merged at once; the next level has as many bytes before it is merged on. With
-/// fjall's 4 a rebuild of ten million records took an eighth more processor time; fjall slows writes at 20.
+/// fjall's 4 a rebuild of ten million records took an eighth more processor time; fjall slows writes at 20. A folder keeps the number
+/// it was made with.
 const YOUNGEST_TABLES: u8 = 8;
 /// Open table files kept at hand.
 const FILES_MAX: usize = 200;
