@@ -27,10 +27,6 @@ const JOURNALS_BYTES: u64 = 128 * 1024 * 1024;
 /// Bytes of a table. While one is written its filter and its index are built in memory, and a merge takes at least a
 /// table of each level: with fjall's 64 MiB the store held 50 MiB more, at the same processor time.
 const TABLE_BYTES: u64 = 16 * 1024 * 1024;
-/// Tables of the youngest level that are merged at once; the next level has as many bytes before it is merged on. With
-/// fjall's 4 a rebuild of ten million records took an eighth more processor time; fjall slows writes at 20. A folder keeps the number
-/// it was made with.
-const YOUNGEST_TABLES: u8 = 8;
 /// Open table files kept at hand.
 const FILES_MAX: usize = 200;
 
@@ -116,9 +112,7 @@ fn open_database(options: &EmbeddedOptions) -> Result<(Database, Keyspace), Stor
         .keyspace("views", || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(options.buffer_bytes.max(1024 * 1024))
-                .compaction_strategy(Arc::new(
-                    Leveled::default().with_table_target_size(TABLE_BYTES).with_l0_threshold(YOUNGEST_TABLES),
-                ))
+                .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES)))
                 .data_block_size_policy(BlockSizePolicy::all(4 * 1024))
                 .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
         })
