@@ -15,7 +15,7 @@ use tidewheel_store::{StoreError, WriteSet};
 use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::turns::Turns;
+use crate::turns::{Turn, Turns};
 use crate::verify::Views;
 
 /// Records read at once.
@@ -143,11 +143,7 @@ pub async fn rebuild(
     while rebuilding.next_offset() < end {
         let turn = turns.take().await;
         // A task that ends leaves its thread, so that what it began to write is taken up while the next one folds.
-        let chunk = tokio::spawn(async move {
-            let made = rebuilding.chunk(end, records).await;
-            turn.end();
-            made.map(|()| rebuilding)
-        });
+        let chunk = tokio::spawn(rebuilding.chunk_in_turn(end, records, Duration::ZERO, turn));
         let made = AbortOnDropHandle::new(chunk).await;
         rebuilding = made.map_err(|error| RebuildError::Task(error.to_string()))??;
     }
@@ -295,6 +291,19 @@ impl Rebuilding {
             let _ = self.settle().await;
         }
         done
+    }
+
+    /// As [`Self::chunk_over`], for a task of its own: a turn is over when this is, and what was rebuilt comes back.
+    pub(crate) async fn chunk_in_turn(
+        mut self,
+        end: i64,
+        records_max: usize,
+        time: Duration,
+        turn: Turn,
+    ) -> Result<Self, RebuildError> {
+        let made = self.chunk_over(end, records_max, time).await;
+        turn.end();
+        made.map(|()| self)
     }
 
     async fn fold_chunk(

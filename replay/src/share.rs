@@ -318,18 +318,14 @@ impl Share {
     /// has ended.
     async fn chunk(
         &self,
-        mut rebuilding: Rebuilding,
+        rebuilding: Rebuilding,
         end: i64,
         records: usize,
         time: Duration,
         turn: Turn,
         chunks: &TaskTracker,
     ) -> Result<Rebuilding, ShareError> {
-        let chunk = async move {
-            let made = rebuilding.chunk_over(end, records, time).await;
-            turn.end();
-            made.map(|()| rebuilding)
-        };
+        let chunk = rebuilding.chunk_in_turn(end, records, time, turn);
         match &self.background {
             Some(background) => {
                 let chunk = chunks.track_future(chunk);

@@ -112,7 +112,8 @@ pub struct ShareAnswer {
     pub partition: u32,
     /// The offset of the first record that is not done.
     pub next_offset: i64,
-    /// Records done since the process took it: those whose rows are written, or that part of a backfill's which was gone through.
+    /// Records done since the process took it: those whose rows are written, or that part of a backfill's which was gone
+    /// through.
     pub done: u64,
     /// Rows written since the process took it.
     pub rows: u64,

@@ -18,10 +18,23 @@ use tidewheel_schemas::TopicPartition;
 use tidewheel_store::suite::Intercepted;
 use tidewheel_store::{MemoryStore, SharedStore, StateStore as _, StoreError};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::world::{GENERATION, History, PARTITIONS, topic};
+
+/// What takes over from a share that has filled its partition.
+async fn projector(store: &SharedStore) -> Projector {
+    let options = ProjectorOptions { writes: false, ..ProjectorOptions::default() };
+    Projector::start(Views::new(Arc::clone(store), GENERATION), PARTITIONS, options).await.unwrap()
+}
+
+/// Ends a share, which it does not put off.
+async fn end(stop: &CancellationToken, task: JoinHandle<()>) {
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").unwrap();
+}
 
 #[tokio::test]
 async fn a_share_of_a_trimmed_log_names_what_is_missing_and_ends_at_once_when_asked_to() {
@@ -32,9 +45,7 @@ async fn a_share_of_a_trimmed_log_names_what_is_missing_and_ends_at_once_when_as
     let store = Arc::new(MemoryStore::new());
     store.create_tables(GENERATION, TABLES).await.unwrap();
     let store = store as SharedStore;
-    let options = ProjectorOptions { writes: false, ..ProjectorOptions::default() };
-    let projector =
-        Projector::start(Views::new(Arc::clone(&store), GENERATION), PARTITIONS, options).await.unwrap();
+    let projector = projector(&store).await;
     let (speed, standing) = (SpeedSender::new(), Standing::default());
     let share = Share {
         views: history.views_in(store),
@@ -48,7 +59,7 @@ async fn a_share_of_a_trimmed_log_names_what_is_missing_and_ends_at_once_when_as
         standing: standing.clone(),
     };
     let stop = CancellationToken::new();
-    let mut task = tokio::spawn(share.run(stop.clone()));
+    let task = tokio::spawn(share.run(stop.clone()));
     while standing.failure().is_none() {
         assert!(!task.is_finished());
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -57,8 +68,7 @@ async fn a_share_of_a_trimmed_log_names_what_is_missing_and_ends_at_once_when_as
     assert!(failure.contains("0 to 4 were trimmed"), "{failure}");
     // It rests now, for longer than anybody who ends it should wait.
     tokio::time::sleep(Duration::from_millis(20)).await;
-    stop.cancel();
-    tokio::time::timeout(Duration::from_secs(10), &mut task).await.expect("it ends").unwrap();
+    end(&stop, task).await;
     projector.close().await;
 }
 
@@ -102,9 +112,7 @@ async fn a_share_that_has_ended_writes_no_more() {
     };
     store.create_tables(GENERATION, TABLES).await.unwrap();
     let store = Arc::new(store) as SharedStore;
-    let options = ProjectorOptions { writes: false, ..ProjectorOptions::default() };
-    let projector =
-        Projector::start(Views::new(Arc::clone(&store), GENERATION), PARTITIONS, options).await.unwrap();
+    let projector = projector(&store).await;
     let background = Arc::new(Background::new("fill", 2).unwrap());
     for round in 1..=4 {
         let share = Share {
@@ -124,8 +132,7 @@ async fn a_share_that_has_ended_writes_no_more() {
         while begun.load(Ordering::SeqCst) < round * 2 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        stop.cancel();
-        tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").unwrap();
+        end(&stop, task).await;
         let count = begun.load(Ordering::SeqCst);
         assert_eq!(ended.load(Ordering::SeqCst), count, "a chunk is still being written");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -161,9 +168,7 @@ async fn chunks_are_written_one_at_a_time_whatever_the_store_refuses_and_the_vie
     };
     store.create_tables(GENERATION, TABLES).await.unwrap();
     let store = Arc::new(store) as SharedStore;
-    let options = ProjectorOptions { writes: false, ..ProjectorOptions::default() };
-    let projector =
-        Projector::start(Views::new(Arc::clone(&store), GENERATION), PARTITIONS, options).await.unwrap();
+    let projector = projector(&store).await;
     let (background, turns) = (Arc::new(Background::new("fill", 2).unwrap()), Turns::new(2));
     for partition in 0..PARTITIONS {
         let standing = Standing::default();
@@ -185,8 +190,7 @@ async fn chunks_are_written_one_at_a_time_whatever_the_store_refuses_and_the_vie
             assert!(!task.is_finished());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        stop.cancel();
-        tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").unwrap();
+        end(&stop, task).await;
     }
     projector.close().await;
     assert!(tries.load(Ordering::SeqCst) > 4, "the store refused nothing");
@@ -274,9 +278,7 @@ async fn a_share_stands_where_its_rows_are_written_also_while_it_is_paused() {
     history.runs().await;
     let (gate, written) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let store = gated(&gate, &written).await;
-    let options = ProjectorOptions { writes: false, ..ProjectorOptions::default() };
-    let projector =
-        Projector::start(Views::new(Arc::clone(&store), GENERATION), PARTITIONS, options).await.unwrap();
+    let projector = projector(&store).await;
     let (speed, standing, turns) = (SpeedSender::new(), Standing::default(), Turns::new(2));
     let share = Share {
         views: history.views_in(store),
@@ -307,7 +309,6 @@ async fn a_share_stands_where_its_rows_are_written_also_while_it_is_paused() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), arrives).await.expect("it stands where it has written");
-    stop.cancel();
-    tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends").unwrap();
+    end(&stop, task).await;
     projector.close().await;
 }
